@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ulorl_jax.io.tokenizer import ByteTokenizer, Tokenizer
+
+NEWLINE = 10
+ASCII: Tokenizer = ByteTokenizer(128, [NEWLINE])
+
+
+def test_ids_are_bytes_and_come_back_as_the_same_text():
+    ids = ASCII.encode("a6b1=")
+    assert ids.dtype == np.int32 and ids.tolist() == [97, 54, 98, 49, 61]
+    assert ASCII.decode(ids) == "a6b1="
+
+
+@given(st.text())
+def test_any_text_without_reserved_bytes_survives_the_round_trip(text):
+    tokenizer = ByteTokenizer(260, [258, 259], pad_id=257)
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_the_first_of_several_end_tokens_ends_the_text():
+    tokenizer = ByteTokenizer(256, [3, NEWLINE])
+    assert tokenizer.decode([97, 3, 98, NEWLINE, 99]) == "a"
+    assert tokenizer.decode([97, NEWLINE, 98, 3]) == "a"
+    assert tokenizer.decode([NEWLINE]) == "" and tokenizer.decode([]) == ""
+
+
+def test_end_tokens_are_a_set():
+    assert ByteTokenizer(128, [10, 3, 10]) == ByteTokenizer(128, (3, 10))
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("ab\nc", r"'\\n' at position 2: byte 10 is an end or pad id"),
+        ("ab\0", r"'\\x00' at position 2: byte 0 is an end or pad id"),
+        ("aé", r"'é' at position 1: byte 195 is outside the vocabulary of 128"),
+        ("a\ud800", "at position 1 is not UTF-8"),
+    ],
+)
+def test_what_cannot_be_encoded_is_named_with_its_position(text, message):
+    with pytest.raises(ValueError, match=message):
+        ASCII.encode(text)
+
+
+def test_the_position_counts_characters_even_where_a_later_byte_of_one_is_the_culprit():
+    tokenizer = ByteTokenizer(256, [0xA9])  # the second byte of é
+    with pytest.raises(ValueError, match="'é' at position 2: byte 169"):
+        tokenizer.encode("äaé")
+
+
+def test_broken_bytes_and_ids_beyond_them_become_the_replacement_character():
+    assert ByteTokenizer(300, [NEWLINE]).decode([97, 0xC3, 98, 299]) == "a\ufffdb\ufffd"
+
+
+@pytest.mark.parametrize("arguments", [(128, []), (128, [128]), (128, [10], 10), (128, [10], -1)])
+def test_ids_that_contradict_each_other_are_refused(arguments):
+    with pytest.raises(ValueError, match="eos|pad"):
+        ByteTokenizer(*arguments)

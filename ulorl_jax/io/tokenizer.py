@@ -1,0 +1,103 @@
+"""Text to token ids and back: the only room besides verify/ that knows text."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+
+class Tokenizer(Protocol):
+    """What the rest of the project asks of a tokenizer.
+
+    Attributes:
+      vocab_size: ids are 0 <= id < vocab_size.
+      eos_ids: the SET of ids that end an output, ascending.
+      pad_id: fills what holds no token; never produced by `encode`.
+    """
+
+    @property
+    def vocab_size(self) -> int: ...
+
+    @property
+    def eos_ids(self) -> Sequence[int]: ...
+
+    @property
+    def pad_id(self) -> int: ...
+
+    def encode(self, text: str) -> np.ndarray:
+        """`[n]` i32; ValueError where the text cannot be expressed."""
+        ...
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """The text before the first end token."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class ByteTokenizer:
+    """One id per byte of the text's UTF-8: id 97 is "a".
+
+    Attributes:
+      vocab_size: ids are 0 <= id < vocab_size; 128 holds ASCII, 256 every byte.
+      eos_ids: ids that end an output, at least one; kept ascending, without repeats.
+      pad_id: fills what holds no token.
+
+    Raises:
+      ValueError: an id outside the vocabulary, no end token, or a pad id that ends an output.
+    """
+
+    vocab_size: int
+    eos_ids: Sequence[int]
+    pad_id: int = 0
+
+    def __post_init__(self):
+        object.__setattr__(self, "eos_ids", tuple(sorted(set(self.eos_ids))))
+        if not self.eos_ids:
+            raise ValueError("eos_ids is empty: no output could ever end; give at least one id, e.g. [10] for newline")
+        outside = [i for i in (*self.eos_ids, self.pad_id) if not 0 <= i < self.vocab_size]
+        if outside:
+            raise ValueError(f"eos and pad ids must be in 0..{self.vocab_size - 1} (vocab_size - 1), got {outside}")
+        if self.pad_id in self.eos_ids:
+            raise ValueError(f"pad id {self.pad_id} is one of the eos ids {list(self.eos_ids)}; choose another")
+
+    def encode(self, text: str) -> np.ndarray:
+        """Bytes of the text as ids.
+
+        Args:
+          text: without end tokens; whoever wants one appends its id.
+
+        Returns:
+          `[n]` i32.
+
+        Raises:
+          ValueError: a byte outside the vocabulary, or one that is an end or pad id;
+            names the character and its position.
+        """
+        try:
+            data = text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ValueError(f"character {text[error.start]!r} at position {error.start} is not UTF-8") from error
+        ids = np.frombuffer(data, np.uint8).astype(np.int32)
+        reserved = np.isin(ids, [*self.eos_ids, self.pad_id])
+        bad = np.flatnonzero(reserved | (ids >= self.vocab_size))
+        if bad.size:
+            first = int(bad[0])
+            position = len(data[:first].decode("utf-8", errors="ignore"))
+            what = "is an end or pad id" if reserved[first] else f"is outside the vocabulary of {self.vocab_size}"
+            raise ValueError(f"character {text[position]!r} at position {position}: byte {ids[first]} {what}")
+        return ids
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """The text of `ids` up to the first end token.
+
+        Args:
+          ids: `[n]` int; the first end token and all that follows are left out.
+
+        Returns:
+          Text; bytes that are not UTF-8 and ids above 255 become U+FFFD.
+        """
+        ids = np.asarray(ids, np.int64)
+        ends = np.flatnonzero(np.isin(ids, self.eos_ids))
+        ids = ids[: ends[0]] if ends.size else ids
+        return np.where(ids < 256, ids, 0xFF).astype(np.uint8).tobytes().decode("utf-8", errors="replace")
