@@ -1,0 +1,1 @@
+"""Verifiers: (output text, reference text) -> Verdict of 1, 0 or error."""
