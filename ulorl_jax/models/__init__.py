@@ -1,0 +1,1 @@
+"""One transformer for policy and verifier: pure functions over a parameter pytree."""

@@ -1,0 +1,137 @@
+"""Devices in a mesh, and where every logical axis lives on it: in training and in decoding.
+
+The two tables below are the only place where a logical axis meets a mesh axis.
+The rest of the project names logical axes; what is not in a table is replicated.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+AXES = ("data", "fsdp", "tensor")
+
+# Parameters, gradients and optimizer state are split over fsdp (and gathered layer
+# by layer under the scan); packed rows are split over every axis that holds no weights.
+TRAINING = {
+    "embed": ("fsdp",),
+    "vocab": ("tensor",),
+    "heads": ("tensor",),
+    "kv_heads": ("tensor",),
+    "mlp": ("tensor",),
+    "rows": ("data", "fsdp"),
+}
+
+# A decode step reads every weight for one token per slot: weights stay where they
+# are used (no gather per token), slots are split over the other axes.
+DECODING = {
+    "vocab": ("tensor",),
+    "heads": ("tensor",),
+    "kv_heads": ("tensor",),
+    "mlp": ("tensor",),
+    "slots": ("data", "fsdp"),
+}
+
+
+def make_mesh(*, data: int = 1, fsdp: int = -1, tensor: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
+    """A mesh of all devices with the axes data, fsdp and tensor.
+
+    Args:
+      data: replicas of the sharded parameters.
+      fsdp: shards of parameters and optimizer state.
+      tensor: shards of heads, MLP and vocabulary.
+      devices: defaults to all.
+      At most one of the three may be -1: it takes the devices left over.
+
+    Returns:
+      The mesh.
+
+    Raises:
+      ValueError: the sizes do not multiply to the number of devices.
+    """
+    devices = list(jax.devices() if devices is None else devices)
+    sizes = [data, fsdp, tensor]
+    if sizes.count(-1) > 1 or any(size == 0 or size < -1 for size in sizes):
+        raise ValueError(f"mesh sizes must be positive, with at most one -1; got {dict(zip(AXES, sizes, strict=True))}")
+    if -1 in sizes:
+        sizes[sizes.index(-1)] = len(devices) // math.prod(size for size in sizes if size != -1)
+    if math.prod(sizes) != len(devices):
+        raise ValueError(
+            f"mesh {dict(zip(AXES, sizes, strict=True))} needs {math.prod(sizes)} devices, there are {len(devices)}; "
+            f"set mesh.fsdp=-1 to take what is left"
+        )
+    return Mesh(np.asarray(devices).reshape(sizes), AXES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """A mesh with one of the two tables: turns logical axes into shardings. Hashable.
+
+    Attributes:
+      mesh: the devices.
+      phase: "training" or "decoding", which picks the table.
+    """
+
+    mesh: Mesh
+    phase: str
+
+    @property
+    def table(self) -> dict[str, tuple[str, ...]]:
+        """Logical axis -> mesh axes."""
+        return {"training": TRAINING, "decoding": DECODING}[self.phase]
+
+    def sharding(self, *axes: str | None, shape: tuple[int, ...] | None = None) -> NamedSharding:
+        """The sharding of an array whose dims carry these logical axes (None: replicated).
+
+        Raises:
+          ValueError: with `shape` given, a dim that its mesh axes do not divide.
+        """
+        spec = [self.table.get(axis, ()) if axis else () for axis in axes]
+        for dim, (axis, names) in enumerate(zip(axes, spec, strict=True)):
+            ways = math.prod(self.mesh.shape[name] for name in names)
+            if shape is not None and shape[dim] % ways:
+                raise ValueError(
+                    f"axis {axis!r} of size {shape[dim]} cannot be split {ways} ways over mesh axes {names}; "
+                    f"make the size a multiple of {ways} or these mesh axes smaller"
+                )
+        return NamedSharding(self.mesh, PartitionSpec(*(names or None for names in spec)))
+
+    def ways(self, axis: str) -> int:
+        """Into how many parts a dim with this logical axis is split."""
+        return math.prod(self.mesh.shape[name] for name in self.table.get(axis, ()))
+
+    def constrain(self, x: jax.Array, *axes: str | None) -> jax.Array:
+        """Inside jit: pins the sharding of an intermediate value."""
+        return jax.lax.with_sharding_constraint(x, self.sharding(*axes))
+
+
+def reshard(tree: Any, shardings: Any, dtype: Any = None) -> Any:
+    """Copies a tree of arrays to other shardings in one jitted call: the weight sync.
+
+    Args:
+      tree: arrays, for example `TrainState.params`; not donated, training goes on with them.
+      shardings: a tree of the same structure.
+      dtype: cast floating-point leaves to this on the way (bf16 for decoding).
+
+    Returns:
+      The tree under the new shardings; it shares no buffer with the old one.
+    """
+    leaves, structure = jax.tree.flatten(shardings)
+    return _copier(tuple(leaves), structure, None if dtype is None else jnp.dtype(dtype))(tree)
+
+
+@functools.lru_cache(maxsize=8)
+def _copier(leaves: tuple[NamedSharding, ...], structure: Any, dtype: Any):
+    def copy(x: jax.Array) -> jax.Array:
+        # jnp.copy, since jit hands an unchanged argument through and the train step donates it next.
+        return x.astype(dtype) if dtype is not None and x.dtype != dtype else jnp.copy(x)
+
+    return jax.jit(lambda tree: jax.tree.map(copy, tree), out_shardings=jax.tree.unflatten(structure, leaves))

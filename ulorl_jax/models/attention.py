@@ -1,0 +1,53 @@
+"""Grouped-query attention, the plain path: right on every platform.
+
+Queries `[B, T, H, d]` come already scaled by d ** -0.5; K key heads each serve H / K
+query heads. Softmax is in fp32 whatever the inputs are.
+"""
+
+import jax
+import jax.numpy as jnp
+
+MASKED = -1e30  # not -inf: a row with nothing to attend to must not turn into NaN
+
+
+def packed_attention(q: jax.Array, k: jax.Array, v: jax.Array, sample_ids: jax.Array) -> jax.Array:
+    """Causal attention among the tokens of one sample, several samples in a row.
+
+    Args:
+      q: `[B, T, H, d]`, scaled.
+      k, v: `[B, T, K, d]`.
+      sample_ids: `[B, T]` i32; tokens with different ids never see each other.
+
+    Returns:
+      `[B, T, H, d]`.
+    """
+    length = q.shape[1]
+    causal = jnp.tril(jnp.ones((length, length), bool))
+    visible = causal & (sample_ids[:, :, None] == sample_ids[:, None, :])
+    return _attend(q, k.swapaxes(1, 2), v.swapaxes(1, 2), visible)
+
+
+def cached_attention(q: jax.Array, k: jax.Array, v: jax.Array, positions: jax.Array) -> jax.Array:
+    """Attention of new tokens over a cache that already holds their own keys and values.
+
+    Args:
+      q: `[B, T, H, d]`, scaled; T = 1 when decoding.
+      k, v: `[B, K, W, d]`, the cache; index w holds the token at position w.
+      positions: `[B, T]` i32, position of each query; it sees w <= position.
+
+    Returns:
+      `[B, T, H, d]`.
+    """
+    visible = jnp.arange(k.shape[2]) <= positions[:, :, None]
+    return _attend(q, k, v, visible)
+
+
+def _attend(q, k, v, visible):
+    """q [B,T,H,d]; k, v [B,K,W,d]; visible [B,T,W]."""
+    batch, length, heads, head_dim = q.shape
+    kv_heads = k.shape[1]
+    grouped = q.reshape(batch, length, kv_heads, heads // kv_heads, head_dim)
+    scores = jnp.einsum("btkgd,bkwd->bkgtw", grouped, k, preferred_element_type=jnp.float32)
+    scores = jnp.where(visible[:, None, None], scores, MASKED)
+    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+    return jnp.einsum("bkgtw,bkwd->btkgd", weights, v).reshape(q.shape)

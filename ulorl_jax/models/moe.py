@@ -1,0 +1,60 @@
+"""Mixture of experts: each token goes to its top k of E experts, computed by `ragged_dot`."""
+
+import jax
+import jax.numpy as jnp
+
+
+def route(x: jax.Array, router: jax.Array, top_k: int, renormalise: bool) -> tuple[jax.Array, jax.Array]:
+    """Which experts a token visits, and with what weight.
+
+    Softmax over ALL experts in fp32, then the top k (Qwen3's order); optionally the
+    k weights are rescaled to sum to 1.
+
+    Args:
+      x: `[N, D]`.
+      router: `[D, E]`.
+      top_k: experts per token.
+      renormalise: rescale the chosen weights to sum to 1.
+
+    Returns:
+      weights `[N, k]` f32, experts `[N, k]` i32.
+    """
+    logits = jnp.dot(x, router, preferred_element_type=jnp.float32)
+    weights, experts = jax.lax.top_k(jax.nn.softmax(logits, axis=-1), top_k)
+    if renormalise:
+        weights = weights / jnp.sum(weights, axis=-1, keepdims=True)
+    return weights, experts
+
+
+def moe_mlp(
+    x: jax.Array,
+    router: jax.Array,
+    gate: jax.Array,
+    up: jax.Array,
+    down: jax.Array,
+    *,
+    top_k: int,
+    renormalise: bool,
+) -> jax.Array:
+    """SwiGLU experts without dropping: tokens are sorted by expert, three ragged products, sorted back.
+
+    Args:
+      x: `[B, T, D]`.
+      router: `[D, E]`.
+      gate, up: `[E, D, F]`.
+      down: `[E, F, D]`.
+      top_k, renormalise: see `route`.
+
+    Returns:
+      `[B, T, D]` in x's dtype.
+    """
+    flat = x.reshape(-1, x.shape[-1])
+    weights, experts = route(flat, router, top_k, renormalise)
+    order = jnp.argsort(experts.reshape(-1), stable=True)
+    sizes = jnp.bincount(experts.reshape(-1), length=gate.shape[0]).astype(jnp.int32)
+    visits = flat[order // top_k]
+    hidden = jax.nn.silu(jax.lax.ragged_dot(visits, gate, sizes)) * jax.lax.ragged_dot(visits, up, sizes)
+    out = jax.lax.ragged_dot(hidden, down, sizes)
+    # Back to [N, k, D] by the inverse permutation: a gather, since a scatter-add sums in no fixed order.
+    out = out[jnp.argsort(order, stable=True)].reshape(*experts.shape, -1)
+    return jnp.einsum("nkd,nk->nd", out, weights.astype(out.dtype)).reshape(x.shape)

@@ -1,0 +1,302 @@
+"""Qwen3, dense and mixture-of-experts, as pure functions over a parameter pytree.
+
+The parameters are declared once, in `parameter_table`: shape, logical axes and
+initialiser. Layers are stacked on a leading axis and run under `lax.scan`, so the
+compile time does not grow with their number. There is one path through the
+network (`_run`); its three faces differ in nothing but how queries meet keys:
+
+  forward_packed   training: samples side by side in a row
+  forward_cached   prefill (T tokens per slot) and decode (T = 1): over a KV cache
+
+Field names of `Qwen3Config` are those of the Hugging Face config.json.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ulorl_jax.models.attention import packed_attention
+from ulorl_jax.models.moe import moe_mlp
+from ulorl_jax.models.rope import apply_rope, rope_angles
+
+PyTree = Any
+# (q [B,T,H,d], k [B,T,K,d], v [B,T,K,d], cache, layer []) -> (out [B,T,H,d], cache)
+Attend = Callable[[jax.Array, jax.Array, jax.Array, PyTree, jax.Array], tuple[jax.Array, PyTree]]
+# (x, *logical axes) -> x with that sharding; see mesh.Layout.constrain
+Constrain = Callable[..., jax.Array]
+
+# What the backward pass may keep of a layer instead of computing it again.
+REMAT = {
+    "none": jax.checkpoint_policies.everything_saveable,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "full": jax.checkpoint_policies.nothing_saveable,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Qwen3Config:
+    """The shape of the network; hashable, so it can be a static argument.
+
+    Attributes:
+      vocab_size: V.
+      hidden_size: D, width of the residual stream.
+      intermediate_size: width of the dense SwiGLU.
+      num_hidden_layers: L.
+      num_attention_heads: H.
+      num_key_value_heads: K; divides H.
+      head_dim: d, even; H * d need not be D.
+      rope_theta: base of the rotary frequencies.
+      rms_norm_eps: added to the mean square.
+      tie_word_embeddings: the head is the embedding, transposed.
+      num_experts: E; 0 makes every layer dense.
+      num_experts_per_tok: experts a token visits.
+      moe_intermediate_size: width of one expert.
+      norm_topk_prob: rescale the chosen experts' weights to sum to 1.
+      dtype: of activations; parameters are kept as they come and cast layer by layer.
+      remat: key of `REMAT`.
+    """
+
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    rope_theta: float = 1e6
+    rms_norm_eps: float = 1e-6
+    tie_word_embeddings: bool = False
+    num_experts: int = 0
+    num_experts_per_tok: int = 0
+    moe_intermediate_size: int = 0
+    norm_topk_prob: bool = True
+    dtype: str = "float32"
+    remat: str = "none"
+
+    def __post_init__(self):
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError(
+                f"num_attention_heads ({self.num_attention_heads}) must be a multiple of num_key_value_heads "
+                f"({self.num_key_value_heads})"
+            )
+        if self.head_dim % 2:
+            raise ValueError(f"head_dim must be even for RoPE, got {self.head_dim}; try {self.head_dim + 1}")
+        if self.num_experts and not 0 < self.num_experts_per_tok <= self.num_experts:
+            raise ValueError(
+                f"num_experts_per_tok must be in 1..num_experts ({self.num_experts}), got {self.num_experts_per_tok}"
+            )
+        if self.remat not in REMAT:
+            raise ValueError(f"remat must be one of {sorted(REMAT)}, got {self.remat!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Param:
+    """One row of the parameter table.
+
+    Attributes:
+      shape: of the array.
+      axes: the logical axis of each dim (None: never sharded).
+      std: standard deviation of its normal initialiser; None starts at one (a norm's scale).
+    """
+
+    shape: tuple[int, ...]
+    axes: tuple[str | None, ...]
+    std: float | None
+
+
+def parameter_table(config: Qwen3Config) -> dict[str, Any]:
+    """Every parameter of the network: shape, logical axes, initialiser.
+
+    Args:
+      config: the network's shape.
+
+    Returns:
+      A nested dict of `Param`, the structure of the parameter pytree.
+    """
+    c = config
+    n, width, head = c.num_hidden_layers, c.hidden_size, c.head_dim
+    q, kv = c.num_attention_heads * head, c.num_key_value_heads * head
+    fan_in = width**-0.5
+    # Projections back into the residual stream: 2n of them add up, so each starts 1/sqrt(2n) smaller.
+    residual = (2 * n) ** -0.5
+    layer = {
+        "attention_norm": Param((n, width), (None, None), None),
+        "q": Param((n, width, q), (None, "embed", "heads"), fan_in),
+        "k": Param((n, width, kv), (None, "embed", "kv_heads"), fan_in),
+        "v": Param((n, width, kv), (None, "embed", "kv_heads"), fan_in),
+        "q_norm": Param((n, head), (None, None), None),
+        "k_norm": Param((n, head), (None, None), None),
+        "o": Param((n, q, width), (None, "heads", "embed"), q**-0.5 * residual),
+        "mlp_norm": Param((n, width), (None, None), None),
+    }
+    if c.num_experts:
+        e, f = c.num_experts, c.moe_intermediate_size
+        layer |= {
+            "router": Param((n, width, e), (None, "embed", None), fan_in),
+            "gate": Param((n, e, width, f), (None, None, "embed", "mlp"), fan_in),
+            "up": Param((n, e, width, f), (None, None, "embed", "mlp"), fan_in),
+            "down": Param((n, e, f, width), (None, None, "mlp", "embed"), f**-0.5 * residual),
+        }
+    else:
+        f = c.intermediate_size
+        layer |= {
+            "gate": Param((n, width, f), (None, "embed", "mlp"), fan_in),
+            "up": Param((n, width, f), (None, "embed", "mlp"), fan_in),
+            "down": Param((n, f, width), (None, "mlp", "embed"), f**-0.5 * residual),
+        }
+    table = {
+        "embed": Param((c.vocab_size, width), ("vocab", "embed"), fan_in),
+        "layers": layer,
+        "final_norm": Param((width,), (None,), None),
+    }
+    if not c.tie_word_embeddings:
+        table["head"] = Param((width, c.vocab_size), ("embed", "vocab"), fan_in)
+    return table
+
+
+def map_table(function: Callable[[Param], Any], config: Qwen3Config) -> PyTree:
+    """A parameter-shaped tree of `function(row)` for every row of the table.
+
+    Args:
+      function: what to make of a row, for example its sharding.
+      config: the network's shape.
+
+    Returns:
+      The tree.
+    """
+    return jax.tree.map(function, parameter_table(config), is_leaf=lambda row: isinstance(row, Param))
+
+
+def init_params(key: jax.Array, config: Qwen3Config, dtype: Any = jnp.float32) -> PyTree:
+    """Random parameters.
+
+    Args:
+      key: a PRNG key.
+      config: the network's shape.
+      dtype: of the parameters.
+
+    Returns:
+      The parameter pytree.
+    """
+    rows, structure = jax.tree.flatten(map_table(lambda row: row, config))
+    keys = jax.random.split(key, len(rows))
+    return jax.tree.unflatten(
+        structure,
+        [
+            jnp.ones(row.shape, dtype) if row.std is None else row.std * jax.random.normal(k, row.shape, dtype)
+            for row, k in zip(rows, keys, strict=True)
+        ],
+    )
+
+
+def output_head(params: PyTree) -> jax.Array:
+    """`[D, V]`: the matrix that turns a hidden state into logits, tied or not."""
+    return params["head"] if "head" in params else params["embed"].T
+
+
+def forward_packed(
+    params: PyTree,
+    config: Qwen3Config,
+    tokens: jax.Array,
+    positions: jax.Array,
+    sample_ids: jax.Array,
+    constrain: Constrain = lambda x, *axes: x,
+) -> jax.Array:
+    """Training: hidden states of packed rows.
+
+    Args:
+      params: the parameter pytree.
+      config: the network's shape.
+      tokens: `[B, T]` i32.
+      positions: `[B, T]` i32, position of each token in its own sample.
+      sample_ids: `[B, T]` i32; samples do not see each other, 0 is padding.
+      constrain: pins the sharding of activations by logical axes.
+
+    Returns:
+      `[B, T, D]`, after the last norm; `hidden[:, t]` predicts token t + 1.
+    """
+
+    def attend(q, k, v, cache, layer):
+        return packed_attention(q, k, v, sample_ids), cache
+
+    return _run(params, config, tokens, positions, attend, None, constrain)[0]
+
+
+def forward_cached(
+    params: PyTree,
+    config: Qwen3Config,
+    tokens: jax.Array,
+    positions: jax.Array,
+    attend: Attend,
+    cache: PyTree,
+) -> tuple[jax.Array, PyTree]:
+    """Prefill and decode: hidden states of T new tokens per slot, over a KV cache.
+
+    Args:
+      params: the parameter pytree.
+      config: the network's shape.
+      tokens: `[C, T]` i32.
+      positions: `[C, T]` i32.
+      attend: writes the layer's new keys and values into the cache and attends over
+        it (`rollout.kv_cache` makes one).
+      cache: what attend carries from layer to layer.
+
+    Returns:
+      hidden `[C, T, D]` after the last norm, and the cache.
+    """
+    return _run(params, config, tokens, positions, attend, cache, lambda x, *axes: x)
+
+
+def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
+    """x / rms(x) * scale over the last axis, normalised in fp32.
+
+    Args:
+      x: `[..., D]`.
+      scale: `[D]`.
+      eps: added to the mean square.
+
+    Returns:
+      `[..., D]` in x's dtype.
+    """
+    wide = x.astype(jnp.float32)
+    normed = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + eps)
+    return normed.astype(x.dtype) * scale.astype(x.dtype)
+
+
+def _run(params, config, tokens, positions, attend, cache, constrain):
+    c = config
+    batch, length = tokens.shape
+    cos, sin = rope_angles(positions, c.head_dim, c.rope_theta)
+    x = constrain(params["embed"][tokens].astype(c.dtype), "rows", None, None)
+
+    def layer(carry, scanned):
+        x, cache = carry
+        weights, index = scanned
+        w = jax.tree.map(lambda p: p.astype(c.dtype), weights)
+        h = rms_norm(x, w["attention_norm"], c.rms_norm_eps)
+
+        def heads(name):  # separate projections: a fused one, split, aborts XLA:TPU in the backward pass
+            return (h @ w[name]).reshape(batch, length, -1, c.head_dim)
+
+        q = apply_rope(rms_norm(heads("q"), w["q_norm"], c.rms_norm_eps), cos, sin) * c.head_dim**-0.5
+        k = apply_rope(rms_norm(heads("k"), w["k_norm"], c.rms_norm_eps), cos, sin)
+        attended, cache = attend(q, k, heads("v"), cache, index)
+        x = x + attended.reshape(batch, length, -1) @ w["o"]
+        h = rms_norm(x, w["mlp_norm"], c.rms_norm_eps)
+        if c.num_experts:
+            out = moe_mlp(
+                h, w["router"], w["gate"], w["up"], w["down"], top_k=c.num_experts_per_tok, renormalise=c.norm_topk_prob
+            )
+        else:
+            out = (jax.nn.silu(h @ w["gate"]) * (h @ w["up"])) @ w["down"]
+        return (constrain(x + out, "rows", None, None), cache), None
+
+    layer = jax.checkpoint(layer, policy=REMAT[c.remat])
+    scanned = (params["layers"], jnp.arange(c.num_hidden_layers))
+    (x, cache), _ = jax.lax.scan(layer, (x, cache), scanned)
+    return rms_norm(x, params["final_norm"], c.rms_norm_eps), cache

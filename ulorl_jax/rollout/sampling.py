@@ -1,0 +1,135 @@
+"""Drawing tokens: a function of (seed, sample id, position) and of nothing else.
+
+One uniform number per token is turned into a token by inverting the cumulative
+distribution. A Gumbel draw per vocabulary entry would need V random numbers, and
+would tie the result to how the vocabulary is split.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from ulorl_jax.ops.logprobs import scaled_logits
+
+BLOCK = 512  # the distribution is summed in blocks of this many ids, so only V / BLOCK + BLOCK are scanned
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn; hashable, so it can be a static argument.
+
+    Attributes:
+      temperature: divides the logits; 0 is greedy. The paper trains at 0.85.
+      top_p: keep the smallest set of most likely tokens with at least this probability; 1 keeps all.
+      top_k: keep the k most likely tokens; 0 keeps all.
+    """
+
+    temperature: float
+    top_p: float = 1.0
+    top_k: int = 0
+
+    def __post_init__(self):
+        if self.temperature < 0 or not 0 < self.top_p <= 1 or self.top_k < 0:
+            raise ValueError(
+                f"sampling wants temperature >= 0, 0 < top_p <= 1 and top_k >= 0; got temperature={self.temperature}, "
+                f"top_p={self.top_p}, top_k={self.top_k}"
+            )
+
+
+def draw_tokens(
+    hidden: jax.Array,
+    head: jax.Array,
+    key: jax.Array,
+    sample_ids: jax.Array,
+    positions: jax.Array,
+    sampling: Sampling,
+) -> tuple[jax.Array, jax.Array]:
+    """Draws one token per slot, with the log-prob of the distribution it was drawn from.
+
+    Args:
+      hidden: `[C, D]`, after the last norm.
+      head: `[D, V]`.
+      key: the run's PRNG key.
+      sample_ids: `[C]` i32.
+      positions: `[C]` i32, position of the token that is being drawn.
+      sampling: temperature, top-p, top-k; log-probs are those after all three, so
+        with greedy, a point mass, they are 0.
+
+    Returns:
+      tokens `[C]` i32, logp `[C]` f32 in nats.
+    """
+    if sampling.temperature == 0:
+        tokens = jnp.argmax(scaled_logits(hidden, head, 1.0), axis=-1).astype(jnp.int32)
+        return tokens, jnp.zeros(tokens.shape, jnp.float32)
+    logits = truncate(scaled_logits(hidden, head, sampling.temperature), sampling)
+    log_norm = jax.nn.logsumexp(logits, axis=-1)
+    tokens = invert_cdf(jnp.exp(logits - log_norm[:, None]), uniforms(key, sample_ids, positions))
+    return tokens, jnp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0] - log_norm
+
+
+def uniforms(key: jax.Array, sample_ids: jax.Array, positions: jax.Array) -> jax.Array:
+    """One number in [0, 1) per slot, seeded by (key, sample id, position).
+
+    Args:
+      key: the run's PRNG key.
+      sample_ids: `[C]` i32.
+      positions: `[C]` i32.
+
+    Returns:
+      `[C]` f32.
+    """
+    fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+    keys = jax.vmap(jax.random.fold_in)(fold(key, sample_ids), positions)
+    return jax.vmap(jax.random.uniform)(keys)
+
+
+def truncate(logits: jax.Array, sampling: Sampling) -> jax.Array:
+    """Logits with everything outside top-k, and then outside top-p, at -inf.
+
+    Args:
+      logits: `[C, V]` f32, already divided by the temperature.
+      sampling: top_k = 0 and top_p = 1 leave them as they are.
+
+    Returns:
+      `[C, V]` f32. Ties with the last token kept are kept too.
+    """
+    top_k, top_p = sampling.top_k, sampling.top_p
+    if not top_k and top_p >= 1:
+        return logits
+    kept = min(top_k, logits.shape[-1]) if top_k else logits.shape[-1]
+    ordered = jax.lax.top_k(logits, kept)[0]  # most likely first
+    probs = jax.nn.softmax(ordered, axis=-1)
+    inside = jnp.cumsum(probs, axis=-1) - probs < top_p  # what comes before it does not reach top_p yet
+    floor = jnp.min(jnp.where(inside, ordered, jnp.inf), axis=-1, keepdims=True)
+    return jnp.where(logits >= floor, logits, -jnp.inf)
+
+
+def invert_cdf(probs: jax.Array, uniform: jax.Array) -> jax.Array:
+    """The token whose stretch of the cumulative distribution holds the uniform number.
+
+    Args:
+      probs: `[C, V]` f32, non-negative, not all 0.
+      uniform: `[C]` f32 in [0, 1).
+
+    Returns:
+      `[C]` i32; never a token of probability 0.
+    """
+    slots, vocab = probs.shape
+    blocks = -(-vocab // BLOCK)
+    probs = jnp.pad(probs, ((0, 0), (0, blocks * BLOCK - vocab))).reshape(slots, blocks, BLOCK)
+    sums = jnp.sum(probs, axis=-1)
+    block, rest = _search(sums, uniform * jnp.sum(sums, axis=-1))
+    token, _ = _search(jnp.take_along_axis(probs, block[:, None, None], axis=1)[:, 0], rest)
+    return (block * BLOCK + token).astype(jnp.int32)
+
+
+def _search(weights, target):
+    """First index whose running sum exceeds target, and the target left over for inside it."""
+    running = jnp.cumsum(weights, axis=-1)
+    index = jnp.sum(running <= target[:, None], axis=-1)
+    # Rounding can push the target past the last sum: stay on the last index that has any weight.
+    last = weights.shape[-1] - 1 - jnp.argmax(weights[:, ::-1] > 0, axis=-1)
+    index = jnp.minimum(index, last)
+    before = jnp.take_along_axis(running - weights, index[:, None], axis=-1)[:, 0]
+    return index, target - before
