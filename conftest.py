@@ -1,0 +1,48 @@
+"""What every test stands on: eight virtual CPU devices, a compilation cache, the shared data."""
+
+import os
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))  # bare `pytest` does not
+
+# jax reads these once, when it is imported, so this must run before any test does that. Processes the
+# tests start inherit them: one that wants a single device takes XLA_FLAGS out of its environment.
+DEVICES = 8
+device_flag = "--xla_force_host_platform_device_count"
+flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if not flag.startswith(device_flag)]
+os.environ["XLA_FLAGS"] = " ".join([*flags, f"{device_flag}={DEVICES}"])
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's own log lines, errors excepted
+
+
+def pytest_ignore_collect(collection_path: pathlib.Path) -> bool | None:
+    """Keeps doctest collection from importing scripts beside the tests, such as those that write golden numbers."""
+    if collection_path.suffix == ".py" and ROOT / "tests" in collection_path.parents:
+        return None if collection_path.name.startswith("test_") else True
+    return None
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> pathlib.Path:
+    """The folder of shared data sets (gsm8k and others); the test is skipped where there is none."""
+    path = pathlib.Path(os.environ.get("ULORL_DATA") or ROOT.parent / "shared" / "data")
+    if not path.is_dir():
+        pytest.skip(f"no shared data at {path}: set ULORL_DATA to the folder that holds gsm8k/")
+    return path
+
+
+@pytest.fixture(scope="session")
+def devices():
+    """The eight virtual CPU devices; a test of one device takes `devices[:1]`."""
+    import jax
+
+    found = jax.devices()
+    if os.environ["JAX_PLATFORMS"] == "cpu":
+        assert len(found) == DEVICES, f"want {DEVICES} CPU devices, got {found}: was jax imported before conftest.py ran?"
+    return found
