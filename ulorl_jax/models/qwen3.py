@@ -272,7 +272,9 @@ def _run(params, config, tokens, positions, attend, cache, constrain):
     c = config
     batch, length = tokens.shape
     cos, sin = rope_angles(positions, c.head_dim, c.rope_theta)
-    x = constrain(params["embed"][tokens].astype(c.dtype), "rows", None, None)
+    # The table is gathered over fsdp once, as the layers' weights are: rows are then looked up in place.
+    embed = constrain(params["embed"].astype(c.dtype), "vocab", None)
+    x = constrain(embed[tokens], "rows", None, None)
 
     def layer(carry, scanned):
         x, cache = carry

@@ -1,0 +1,1 @@
+"""Configs: base.py declares every key; each other file changes some."""

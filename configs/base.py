@@ -1,0 +1,128 @@
+"""Every key of a run, with unit, meaning and source. Other configs start from this one.
+
+"Paper" is UloRL (arXiv 2507.19766). A key may be overridden on the command line:
+`--config.rollout.segments=1`. There are no keys besides these, and none without a use.
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """The paper's hyper-parameters; model, data and sizes are for a config of your own to fill in."""
+    c = ml_collections.ConfigDict()
+    c.seed = 0  # of weights, prompt order and every draw
+    c.steps = 300  # rollout steps
+    c.traces_per_step = 8  # finished samples written to rollouts/ at every step; 0 for none
+
+    # The network; names as in a Hugging Face config.json.
+    c.model = m = ml_collections.ConfigDict()
+    m.vocab_size = 151936  # V
+    m.hidden_size = 1024  # D
+    m.intermediate_size = 3072  # width of the dense SwiGLU
+    m.num_hidden_layers = 28
+    m.num_attention_heads = 16  # H
+    m.num_key_value_heads = 8  # K, divides H
+    m.head_dim = 128
+    m.rope_theta = 1e6
+    m.rms_norm_eps = 1e-6
+    m.tie_word_embeddings = True
+    m.num_experts = 0  # 0: dense
+    m.num_experts_per_tok = 0
+    m.moe_intermediate_size = 0  # width of one expert
+    m.norm_topk_prob = True  # chosen experts' weights sum to 1
+    m.dtype = "bfloat16"  # of activations; parameters are float32
+    m.remat = "full"  # what backward recomputes: none, dots (all but matrix products), full
+
+    # Sizes of the mesh axes; their product is the number of devices, -1 takes what is left.
+    c.mesh = ml_collections.ConfigDict()
+    c.mesh.data = 1  # replicas of the sharded parameters
+    c.mesh.fsdp = -1  # shards of parameters and optimizer
+    c.mesh.tensor = 1  # shards of heads, MLP and vocabulary
+
+    c.tokenizer = ml_collections.ConfigDict()
+    c.tokenizer.kind = "bytes"  # one id per UTF-8 byte
+    c.tokenizer.eos_ids = (255,)  # ids that end an output: a set; 0xFF occurs in no UTF-8 text
+    c.tokenizer.pad_id = 0
+
+    # JSONL files, one object per line.
+    c.data = d = ml_collections.ConfigDict()
+    d.generate = ""  # a task that is made, not found: "chain_sum" writes its files into the workdir
+    d.train = ""  # path: questions to train on
+    d.heldout = ""  # path: questions of the evaluation
+    d.supervised = ""  # path: worked answers for the warm start
+    d.heldout_rows = 256  # of the held-out file, the first so many
+    d.question_field = "question"
+    d.answer_field = "answer"
+    d.id_field = ""  # shown in traces; "" for none
+    d.template = "{question}"  # the prompt's text
+    d.max_prompt_tokens = 1024  # a longer prompt is dropped and counted
+    d.shuffle = True
+
+    c.verify = ml_collections.ConfigDict()
+    c.verify.kind = "final_answer"  # the number after the last marker
+    c.verify.marker = "####"
+
+    c.rollout = r = ml_collections.ConfigDict()
+    r.output_limit = 131072  # L, tokens; longer outputs are truncated, reward 0 (paper 3.5)
+    r.segments = 8  # M: a step decodes at most L / M tokens of a sample; 1 is ordinary synchronous RL
+    r.samples_per_prompt = 8  # G (paper 4.1)
+    r.slots = 1024  # C, samples decoded side by side (paper 4.1: 128 prompts x 8)
+    r.kv = "recompute"  # after an update the cache of an unfinished sample is prefilled again (paper), or "keep"
+    r.temperature = 0.85  # paper 4.1; the trainer uses the same
+    r.top_p = 1.0  # paper 4.1; 1 is off
+    r.top_k = 0  # 0 is off
+    r.prefill_rows = 8  # contexts prefilled in one call
+    r.prefill_lengths = (2048, 16384, 132096)  # padded lengths of such a call; the longest holds prompt + L
+
+    c.loss = loss = ml_collections.ConfigDict()
+    loss.importance = "pois"  # pois (paper), sais, or tois where segments = 1
+    loss.clip_low = 0.2  # the ratio is clipped to [1 - clip_low, 1 + clip_high]; inert under pois with one update
+    loss.clip_high = 0.28
+    loss.tau = 0.99  # probability from which a token is mastered (paper 4.1)
+    loss.sigma = 0.2  # nats: below this entropy mastered positive tokens are left out (paper 4.1); 0 is off
+    loss.gate = "sample"  # whose entropy: the sample's (equation 10) or the "batch"'s
+    loss.advantage_ddof = 1  # sample standard deviation, as in the framework the authors built on
+    loss.advantage_eps = 1e-6
+
+    c.train = t = ml_collections.ConfigDict()
+    t.row_lengths = (132096,)  # T, tokens per packed row; the longest holds prompt + L
+    t.rows_per_micro_batch = 8  # B
+    t.logprob_chunk = 1024  # tokens per row whose logits exist at one time
+    t.updates_per_step = 1  # mini-batches per rollout step (paper 4.1: one)
+    t.max_skipped_in_a_row = 5  # non-finite updates in a row after which the run stops
+
+    c.optimizer = optimizer(learning_rate=1e-6)  # constant (paper 4.1)
+
+    # The first weights: a supervised stage (steps > 0), a folder of weights (checkpoint), or random.
+    c.warm_start = w = ml_collections.ConfigDict()
+    w.checkpoint = ""  # the warm_start folder of another run
+    w.steps = 0  # supervised updates
+    w.samples = 32  # worked answers per update
+    w.rows = 8  # packed rows per micro-batch
+    w.row_length = 2048  # tokens per row; longer rows of data are left out
+    w.optimizer = optimizer(learning_rate=1e-5)
+
+    c.evaluation = e = ml_collections.ConfigDict()
+    e.every = 10  # steps between evaluations
+    e.temperature = 0.85  # of the sampled score (paper 4.1); the greedy score is always taken too
+    e.top_p = 0.95  # paper 4.1
+    e.top_k = 20  # paper 4.1
+
+    c.checkpoint = ml_collections.ConfigDict()
+    c.checkpoint.every = 10  # steps between checkpoints; one is also written at the end and on SIGTERM
+    c.checkpoint.keep = 2  # of the newest checkpoints
+    return c
+
+
+def optimizer(learning_rate: float) -> ml_collections.ConfigDict:
+    """AdamW's keys."""
+    o = ml_collections.ConfigDict()
+    o.learning_rate = learning_rate  # constant, or the peak where decay_steps > 0
+    o.warmup_steps = 0  # updates of linear rise
+    o.decay_steps = 0  # updates until a cosine has brought it to a twentieth; 0: constant
+    o.b1 = 0.9
+    o.b2 = 0.999
+    o.eps = 1e-8
+    o.weight_decay = 0.0
+    o.clip_norm = 1.0  # global norm of the gradient; 0: no clipping
+    return o

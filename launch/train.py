@@ -1,0 +1,43 @@
+"""Trains a policy with UloRL: python launch/train.py --config=configs/tiny.py --workdir=runs/tiny"""
+
+import json
+import os
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from absl import app, flags
+from ml_collections import config_flags
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "Config file; any key: --config.rollout.segments=1", lock_config=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Started again with the same one, a run goes on where it was.")
+
+
+def main(argv: list[str]) -> None:
+    """Resolves the config, builds the parts, runs the loop, prints the summary."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments {argv[1:]}; overrides look like --config.steps=10")
+    # Heavy imports after the flags are parsed: a typo is answered at once.
+    from ulorl_jax.io.files import write_atomically
+    from ulorl_jax.loop import run
+    from ulorl_jax.parts import make_parts, make_workdir
+    from ulorl_jax.settings import Settings
+
+    workdir = pathlib.Path(WORKDIR.value)
+    try:
+        resolved = CONFIG.value.to_dict()
+        settings = Settings.from_dict(resolved)
+        make_workdir(workdir)
+        write_atomically(workdir / "config.json", json.dumps(resolved, indent=2) + "\n")
+        print(json.dumps(resolved), flush=True)
+        summary = run(make_parts(settings, workdir))
+    except (ValueError, FloatingPointError) as error:
+        sys.exit(f"error: {error}")
+    print(json.dumps(summary, indent=2))
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["config", "workdir"])
+    app.run(main)

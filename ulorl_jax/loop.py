@@ -1,0 +1,314 @@
+"""Algorithm 1 of UloRL, with the paper's names. START HERE.
+
+A step: take prompts, decode every sample by at most one segment, judge what is
+finished, train on the groups that are complete, hand the new weights to the decoder.
+`run` tells it in that order; each line leads to the room where it is done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ulorl_jax.clock import Clock, StopRequest
+from ulorl_jax.evaluate import evaluate
+from ulorl_jax.frontier import Frontier, device_state
+from ulorl_jax.io.checkpoints import Checkpoints
+from ulorl_jax.io.metrics import Metrics, read_metrics, write_summary
+from ulorl_jax.io.plots import plot_run
+from ulorl_jax.io.progress import Progress
+from ulorl_jax.io.traces import write_trace
+from ulorl_jax.mesh import reshard
+from ulorl_jax.ops.advantages import group_advantages
+from ulorl_jax.ops.packing import fill_ratio, pack
+from ulorl_jax.parts import Parts, make_engine
+from ulorl_jax.rollout.engine import param_shardings
+from ulorl_jax.rollout.pools import ExperiencePool, Released
+from ulorl_jax.rollout.sampling import Sampling
+from ulorl_jax.rollout.segments import SegmentRollout, SegmentSettings
+from ulorl_jax.train.state import start_state, state_structs
+from ulorl_jax.train.step import batch_shardings
+from ulorl_jax.types import LIMIT, Group, Sample, TrainState, Verdict
+from ulorl_jax.warm_start import first_params, fingerprint
+
+SHOWN = ("reward/mean", "entropy/mean", "dmmpt/masked_frac", "rollout/len_mean", "groups/informative", "time/step_s")
+
+
+def run(parts: Parts) -> dict[str, Any]:
+    """Trains until `settings.steps`, or until SIGTERM or Ctrl-C; goes on where the workdir left off.
+
+    Args:
+      parts: from `parts.make_parts`.
+
+    Returns:
+      The summary, as written to `summary.json`.
+
+    Raises:
+      ValueError: a checkpoint of the workdir cannot be used.
+      FloatingPointError: too many updates in a row were not finite.
+    """
+    s = parts.settings
+    loop = _Loop(parts)
+    with (
+        StopRequest() as stop,
+        Checkpoints(parts.workdir / "checkpoints", keep=s.checkpoint.keep, fingerprint=loop.fingerprint()) as checkpoints,
+    ):
+        if not loop.restore(checkpoints) and not loop.start(stop):
+            return {"stopped": stop.requested}
+        with (
+            Metrics(parts.workdir, after_step=loop.at.step) as metrics,
+            Progress(s.steps, f"UloRL, M = {s.rollout.segments}", start=loop.at.step) as progress,
+        ):
+            if not loop.at.start:
+                loop.at.start = loop.evaluate()
+                metrics.write(0, loop.at.start)
+                progress.note(_scores(0, loop.at.start))
+            while loop.at.step < s.steps and not stop:
+                values = loop.step()
+                step, last = loop.at.step, loop.at.step == s.steps or bool(stop)
+                evaluated = step % s.evaluation.every == 0 or step == s.steps
+                if evaluated:
+                    values |= loop.evaluate()
+                    progress.note(_scores(step, values))
+                values |= loop.clock.end_step()
+                metrics.write(step, values)
+                progress.update(step, {name: values[name] for name in SHOWN if name in values})
+                if values.get("train/updates", 0) == 0:
+                    progress.note(f"step {step}: no informative group was released; nothing to update")
+                if step % s.checkpoint.every == 0 or last:
+                    with loop.clock.phase("checkpoint"):
+                        loop.save(checkpoints)
+                if evaluated or last:
+                    with loop.clock.phase("report"):
+                        loop.report(stop)
+        with loop.clock.phase("checkpoint"):
+            checkpoints.wait()
+        loop.clock.end_step()
+        return loop.report(stop)
+
+
+class _Loop:
+    """One run: its device state, its frontier, its clock."""
+
+    def __init__(self, parts: Parts):
+        s = self.settings = parts.settings
+        self.parts = parts
+        self.segments = SegmentSettings(
+            s.rollout.segment_length, s.rollout.output_limit, s.rollout.kv, s.rollout.prefill_rows, s.rollout.prefill_lengths
+        )
+        self.at = Frontier(
+            SegmentRollout(parts.engine, self.segments), ExperiencePool(s.rollout.samples_per_prompt)
+        )
+        self.clock = Clock()
+        self.batch_shardings = batch_shardings(parts.training)
+        self.state: TrainState
+        self.policy: Any  # the newest weights, in the decoding layout
+
+    def step(self) -> dict[str, float]:
+        """Algorithm 1, once."""
+        parts, at, clock = self.parts, self.at, self.clock
+        group_size = self.settings.rollout.samples_per_prompt
+        policy_step = int(self.state.step)
+        with clock.phase("prompts"):
+            prompts, at.cursor = parts.prompts.take(at.cursor, -(-at.rollout.pool.missing // group_size))
+            at.rollout.pool.add_prompts(prompts, group_size)
+        finished, values = at.rollout.run(self.policy, policy_step)
+        clock.add("prefill", values.pop("time/prefill_s"))
+        clock.add("decode", values.pop("time/decode_s"))
+        at.ledger.sampled += int(values["rollout/tokens"])
+        with clock.phase("verify"):
+            verdicts = [self.judge(sample) for sample in finished]
+        at.experience.add(finished, verdicts)
+        released = at.experience.release()
+        values |= self.update(released)
+        at.ledger.uninformative += _tokens([sample for group in released.uninformative for sample in group.samples])
+        at.ledger.error += _tokens(released.errors)
+        at.ledger.check(at.tokens_in_pools)
+        at.step += 1
+        with clock.phase("trace"):
+            shown = self.settings.traces_per_step
+            if shown and finished:
+                decode = parts.tokenizer.decode
+                write_trace(parts.workdir, at.step, finished[:shown], verdicts[:shown], decode)
+        return values | self._describe(finished, verdicts, released)
+
+    def judge(self, sample: Sample) -> Verdict:
+        """The reward of a finished sample; one that was truncated at L is worth 0 (paper, 3.5)."""
+        if sample.finished == LIMIT:
+            return Verdict(0.0, "truncated at the output limit")
+        return self.parts.verify(self.parts.tokenizer.decode(sample.output), sample.prompt.reference)
+
+    def update(self, released: Released) -> dict[str, float]:
+        """Advantages, packing, the update, and the weights' way to the decoder."""
+        groups, values = released.informative, {"train/updates": 0.0}
+        if not groups:
+            return values
+        with self.clock.phase("pack"):
+            batches = [self._pack(share) for share in _deal(groups, self.settings.train.updates_per_step)]
+            values["pack/fill"] = float(np.mean([fill_ratio(batch) for batch in batches]))
+            batches = [jax.device_put(batch, self.batch_shardings) for batch in batches]
+        with self.clock.phase("update"):
+            score = self.parts.score
+            scores = [score(self.state.params, batch) if score else None for batch in batches]
+            for batch, first in zip(batches, scores, strict=True):
+                self.state, metrics = self.parts.train_step(self.state, batch, first)
+                metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
+                tokens = int(batch.num_tokens)
+                if metrics["train/skipped"]:
+                    self.at.ledger.skipped += tokens
+                    self._refuse_endless_skips()
+                else:
+                    self.at.ledger.trained += tokens
+                    values["train/updates"] += 1
+                values |= metrics
+        with self.clock.phase("weights"):
+            self._sync_weights()
+        values["train/compiles"] = float(self.parts.train_step._cache_size())  # pyright: ignore[reportFunctionMemberAccess]
+        return values
+
+    def evaluate(self) -> dict[str, float]:
+        """Sampled and greedy accuracy on the held-out questions."""
+        s, e = self.settings, self.settings.evaluation
+        values = {}
+        with self.clock.phase("evaluate"):
+            for name, sampling in (("sampled", Sampling(e.temperature, e.top_p, e.top_k)), ("greedy", Sampling(0.0))):
+                # Another seed than the rollout's, whose sample ids the held-out prompts would share.
+                engine = make_engine(s, self.parts.decoding, sampling, s.seed + 1_000_003)
+                result = evaluate(engine, self.policy, self.parts.heldout, self.judge, self.segments)
+                values[f"heldout/{name}"] = result.pop("accuracy")
+                values |= {f"heldout/{name}_{key}": value for key, value in result.items()}
+        return values
+
+    def start(self, stop: StopRequest) -> bool:
+        """Step 0: the first weights. False when asked to stop before they were there."""
+        with self.clock.phase("warm_start"):
+            params = first_params(self.parts, stop)
+            if params is None:
+                return False
+            parts = self.parts
+            self.state = start_state(params, self.settings.model, parts.optimizer, parts.training)
+            self._sync_weights()
+        return True
+
+    def restore(self, checkpoints: Checkpoints) -> bool:
+        """The latest checkpoint of the workdir; False when there is none."""
+        if checkpoints.latest_step() is None:
+            return False
+        parts = self.parts
+        like = state_structs(self.settings.model, parts.optimizer, parts.training)
+        restored = checkpoints.restore(like, device_state(self.at.rollout))
+        self.state = restored.state
+        self.at.load(restored.host, restored.arrays, restored.device)
+        self.clock = Clock(self.at.seconds)
+        self._sync_weights()
+        return True
+
+    def save(self, checkpoints: Checkpoints) -> None:
+        """Train state, pools, cursor and ledger, at one frontier."""
+        self.at.seconds = self.clock.totals
+        host, arrays, device = self.at.encode()
+        checkpoints.save(self.at.step, state=self.state, host=host, arrays=arrays, device=device)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint of the workdir to be this run's."""
+        s = self.settings
+        kept = {"slots": s.rollout.slots, "context_limit": s.context_limit} if self.segments.kv == "keep" else {}
+        return fingerprint(self.parts) | kept | {
+            "seed": s.seed,
+            "samples_per_prompt": s.rollout.samples_per_prompt,
+            "kv": s.rollout.kv,
+        }
+
+    def report(self, stop: StopRequest) -> dict[str, Any]:
+        """Writes summary.json and the picture; returns the summary."""
+        parts, start = self.parts, self.at.start
+        rows = read_metrics(parts.workdir / "metrics.jsonl")
+        scores = [row for row in rows if "heldout/sampled" in row]
+        names = ("heldout/sampled", "heldout/greedy")
+        seconds = self.clock.totals
+        summary = {name: scores[-1][name] for name in names} | {f"{name}_start": start[name] for name in names}
+        summary |= {
+            "evaluated_at_step": scores[-1]["step"],
+            "steps": self.at.step,
+            "updates": int(self.state.step),
+            "skipped_updates": int(self.state.skipped),
+            "tokens": dataclasses.asdict(self.at.ledger) | {"in_pools": self.at.tokens_in_pools},
+            "wall_s": round(sum(seconds.values()), 2),
+            "seconds": {name: round(value, 2) for name, value in sorted(seconds.items())},
+            "stopped": stop.requested,
+        }
+        write_summary(parts.workdir, summary)
+        sigma = self.settings.loss.sigma
+        plot_run(rows, parts.workdir / "run.png", sigma=sigma if 0 < sigma < float("inf") else None)
+        return summary
+
+    def _pack(self, groups: Sequence[Group]):
+        samples = [sample for group in groups for sample in group.samples]
+        rewards = np.concatenate([group.rewards for group in groups])
+        ids = np.concatenate([np.full(len(group.samples), index) for index, group in enumerate(groups)])
+        loss, train = self.settings.loss, self.settings.train
+        advantages = group_advantages(
+            jnp.asarray(rewards), jnp.asarray(ids), ddof=loss.advantage_ddof, eps=loss.advantage_eps
+        )
+        return pack(
+            samples,
+            np.asarray(advantages),
+            rewards,
+            lengths=train.row_lengths,
+            rows_per_micro_batch=train.rows_per_micro_batch,
+        )
+
+    def _sync_weights(self) -> None:
+        self.policy = jax.block_until_ready(reshard(self.state.params, param_shardings(self.parts.engine.spec)))
+
+    def _refuse_endless_skips(self) -> None:
+        in_a_row, limit = int(self.state.skipped_in_a_row), self.settings.train.max_skipped_in_a_row
+        if in_a_row >= limit:
+            raise FloatingPointError(
+                f"{in_a_row} updates in a row had a non-finite loss or gradient (train.max_skipped_in_a_row={limit}); "
+                f"the last good checkpoint is in {self.parts.workdir / 'checkpoints'}: start again from it with a "
+                f"smaller optimizer.learning_rate or optimizer.clip_norm"
+            )
+
+    def _describe(self, finished, verdicts, released: Released) -> dict[str, float]:
+        at, lengths = self.at, [sample.num_tokens for sample in finished]
+        rewards = [verdict.reward for verdict in verdicts if verdict.reward is not None]
+        values = {
+            "rollout/finished": len(finished),
+            "groups/informative": len(released.informative),
+            "groups/uninformative": len(released.uninformative),
+            "reward/errors": len(verdicts) - len(rewards),
+            "pool/unfinished": len(at.rollout.pool.occupied),
+            "pool/waiting": len(at.rollout.pool.waiting),
+            "pool/experience": len(at.experience.entries),
+            "policy/step": int(self.state.step),
+        } | {f"ledger/{name}": value for name, value in dataclasses.asdict(at.ledger).items()}
+        if rewards:
+            values["reward/mean"] = float(np.mean(rewards))
+        if finished:
+            values |= {
+                "rollout/len_mean": float(np.mean(lengths)),
+                "rollout/len_p50": float(np.percentile(lengths, 50)),
+                "rollout/len_p99": float(np.percentile(lengths, 99)),
+                "rollout/truncated": float(np.mean([sample.finished == LIMIT for sample in finished])),
+                "rollout/segments_mean": float(np.mean([len(sample.segments) for sample in finished])),
+            }
+        return {name: float(value) for name, value in values.items()}
+
+
+def _deal(groups: list[Group], hands: int) -> list[list[Group]]:
+    """Whole groups dealt into at most `hands` batches, none empty."""
+    return [groups[i::hands] for i in range(min(hands, len(groups)))]
+
+
+def _tokens(samples: Sequence[Sample]) -> int:
+    return sum(sample.num_tokens for sample in samples)
+
+
+def _scores(step: int, values: dict[str, float]) -> str:
+    return f"step {step}: held-out {values['heldout/sampled']:.3f} sampled, {values['heldout/greedy']:.3f} greedy"

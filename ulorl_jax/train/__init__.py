@@ -1,0 +1,1 @@
+"""The update: optimizer, state and the pure train step."""

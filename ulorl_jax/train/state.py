@@ -1,0 +1,140 @@
+"""The train state: how it starts, how it is laid out, what updates it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ulorl_jax.mesh import Layout
+from ulorl_jax.models.qwen3 import Qwen3Config, init_params, map_table
+from ulorl_jax.types import TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerSettings:
+    """AdamW.
+
+    Attributes:
+      learning_rate: constant after the warm-up (paper: 1e-6), or its peak with decay_steps.
+      warmup_steps: updates of linear rise from 0; 0 for none.
+      decay_steps: updates until a cosine has brought it to a twentieth; 0 keeps it constant.
+      b1, b2, eps: Adam's.
+      weight_decay: decoupled, per update and unit of learning rate.
+      clip_norm: global norm the gradient is scaled down to; 0 for no clipping.
+    """
+
+    learning_rate: float
+    warmup_steps: int
+    decay_steps: int
+    b1: float
+    b2: float
+    eps: float
+    weight_decay: float
+    clip_norm: float
+
+
+def make_optimizer(settings: OptimizerSettings) -> optax.GradientTransformation:
+    """AdamW behind global-norm clipping.
+
+    Args:
+      settings: see `OptimizerSettings`.
+
+    Returns:
+      An optax transformation.
+    """
+    s = settings
+    if s.decay_steps:
+        rate = optax.warmup_cosine_decay_schedule(0.0, s.learning_rate, s.warmup_steps, s.decay_steps, 0.05 * s.learning_rate)
+    else:
+        # One warm-up update would otherwise have rate 0: the rise starts at its first step up.
+        rate = optax.linear_schedule(s.learning_rate / max(s.warmup_steps, 1), s.learning_rate, max(s.warmup_steps - 1, 0))
+    adamw = optax.adamw(rate, b1=s.b1, b2=s.b2, eps=s.eps, weight_decay=s.weight_decay)
+    return optax.chain(optax.clip_by_global_norm(s.clip_norm), adamw) if s.clip_norm else adamw
+
+
+def state_shardings(config: Qwen3Config, optimizer: optax.GradientTransformation, layout: Layout) -> TrainState:
+    """The training layout of the whole state: moments lie where their parameters lie.
+
+    Args:
+      config: the network's shape.
+      optimizer: whose state is laid out.
+      layout: the training layout.
+
+    Returns:
+      A `TrainState` of shardings.
+    """
+    params = map_table(lambda row: layout.sharding(*row.axes, shape=row.shape), config)
+    shapes = map_table(lambda row: jax.ShapeDtypeStruct(row.shape, jnp.float32), config)
+    replicated = layout.sharding()
+    opt_state = optax.tree_map_params(
+        optimizer,
+        lambda _, sharding: sharding,
+        jax.eval_shape(optimizer.init, shapes),
+        params,
+        transform_non_params=lambda _: replicated,
+    )
+    return TrainState(replicated, params, opt_state, replicated, replicated)
+
+
+def state_structs(config: Qwen3Config, optimizer: optax.GradientTransformation, layout: Layout) -> TrainState:
+    """Shape, dtype and sharding of every array of the state: what a checkpoint is restored into.
+
+    Args:
+      config: the network's shape.
+      optimizer: from `make_optimizer`.
+      layout: the training layout.
+
+    Returns:
+      A `TrainState` of `jax.ShapeDtypeStruct`.
+    """
+    params = map_table(lambda row: jax.ShapeDtypeStruct(row.shape, jnp.float32), config)
+    count = jax.ShapeDtypeStruct((), jnp.int32)
+    shapes = TrainState(count, params, jax.eval_shape(optimizer.init, params), count, count)
+    return jax.tree.map(
+        lambda shape, sharding: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding),
+        shapes,
+        state_shardings(config, optimizer, layout),
+    )
+
+
+def init_state(
+    key: jax.Array, config: Qwen3Config, optimizer: optax.GradientTransformation, layout: Layout
+) -> TrainState:
+    """A new state, every array born in its place on the mesh.
+
+    Args:
+      key: seeds the parameters.
+      config: the network's shape.
+      optimizer: from `make_optimizer`.
+      layout: the training layout.
+
+    Returns:
+      The state at step 0.
+    """
+    shardings = state_shardings(config, optimizer, layout)
+    params = jax.jit(init_params, static_argnums=1, out_shardings=shardings.params)(key, config)
+    return start_state(params, config, optimizer, layout)
+
+
+def start_state(
+    params: Any, config: Qwen3Config, optimizer: optax.GradientTransformation, layout: Layout
+) -> TrainState:
+    """The state at step 0 of given parameters.
+
+    Args:
+      params: in the training layout; the state takes them over.
+      config: the network's shape.
+      optimizer: from `make_optimizer`.
+      layout: the training layout.
+
+    Returns:
+      The state.
+    """
+    shardings = state_shardings(config, optimizer, layout)
+    opt_state = jax.jit(optimizer.init, out_shardings=shardings.opt_state)(params)
+    zeros = jax.device_put([jnp.zeros((), jnp.int32) for _ in range(3)], layout.sharding())
+    return TrainState(zeros[0], params, opt_state, zeros[1], zeros[2])

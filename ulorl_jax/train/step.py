@@ -1,0 +1,210 @@
+"""One update: (state, batch) -> (state, metrics), pure, jitted, the state donated.
+
+Gradients of micro-batches are added in fp32 and every loss divides by the global
+number of tokens, so the update does not depend on how the batch was split (theorem
+T3). The loop over micro-batches has a traced trip count: padding to a power of two
+costs no computation, and only the shape [A, B, T] can make the step compile again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ulorl_jax.mesh import Layout
+from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed, output_head
+from ulorl_jax.ops.logprobs import token_logprobs
+from ulorl_jax.ops.masked import masked_sum
+from ulorl_jax.train.state import state_shardings
+from ulorl_jax.types import Batch, TrainState
+
+PER_TOKEN = ("tokens", "positions", "sample_ids", "mask", "rollout_logp", "policy_step", "advantage", "reward")
+Metrics = dict[str, jax.Array]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scores:
+    """The batch as the rollout step's first weights see it; needed by some objectives.
+
+    Attributes:
+      logp: `[A, B, T]` f32, nats.
+      entropy: `[]` f32, nats, mean over the response tokens of the global batch.
+    """
+
+    logp: jax.Array
+    entropy: jax.Array
+
+
+# (logp [B,T], entropy [B,T], micro-batch with [B,T] arrays, first Scores or None) -> (loss, metrics that sum)
+Objective = Callable[[jax.Array, jax.Array, Batch, Scores | None], tuple[jax.Array, Metrics]]
+
+
+@dataclasses.dataclass(frozen=True)
+class StepSettings:
+    """What the train step is compiled for besides the shapes.
+
+    Attributes:
+      temperature: the sampler's; log-probs and entropies are of logits / temperature.
+      logprob_chunk: tokens per row whose logits exist at one time.
+    """
+
+    temperature: float
+    logprob_chunk: int
+
+
+def batch_shardings(layout: Layout) -> Batch:
+    """Where a batch's arrays live: rows split, the rest replicated.
+
+    Args:
+      layout: the training layout.
+
+    Returns:
+      A `Batch` of shardings, for `jax.device_put`.
+    """
+    rows = layout.sharding(None, "rows", None)
+    scalar = layout.sharding()
+    return Batch(**dict.fromkeys(PER_TOKEN, rows), num_tokens=scalar, num_micro_batches=scalar)
+
+
+def make_train_step(
+    config: Qwen3Config,
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    layout: Layout,
+    settings: StepSettings,
+) -> Callable[[TrainState, Batch, Scores | None], tuple[TrainState, Metrics]]:
+    """Compiles the update.
+
+    A non-finite loss or gradient leaves parameters and optimizer as they were and is
+    counted in the state.
+
+    Args:
+      config: the network's shape.
+      objective: the loss of a micro-batch, see `Objective`.
+      optimizer: from `state.make_optimizer`.
+      layout: the training layout.
+      settings: temperature and chunking.
+
+    Returns:
+      A jitted function of (state, donated; batch; scores or None) to (state, metrics).
+      Metrics are those of the objective and: `train/grad_norm`, `train/skipped`,
+      `mismatch/kl` and `mismatch/max` (recorded against recomputed log-probs of tokens
+      the newest policy drew: 0 but for rounding, unless the cache was kept),
+      `staleness/kl` (the same over all tokens) and `staleness/steps` (mean age of a token's policy).
+    """
+    logprobs = _make_logprobs(config, layout, settings)
+
+    def loss_of(params, micro: Batch, first: Scores | None, step):
+        logp, entropy = logprobs(params, micro)
+        loss, metrics = objective(logp, entropy, micro, first)
+        sums, worst = _drift(logp, micro, step)
+        return loss, (metrics, sums | {"loss": loss}, worst)
+
+    def train_step(state: TrainState, batch: Batch, first: Scores | None):
+        grad = jax.value_and_grad(loss_of, has_aux=True)
+
+        def evaluate(i):
+            scores = None if first is None else Scores(first.logp[i], first.entropy)
+            (_, (metrics, sums, worst)), grads = grad(state.params, _micro_batch(batch, i), scores, state.step)
+            return grads, metrics, sums, worst
+
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(evaluate, 0))
+
+        def accumulate(i, total):
+            new = evaluate(i)
+            return (*jax.tree.map(jnp.add, total[:3], new[:3]), jnp.maximum(total[3], new[3]))
+
+        grads, metrics, sums, worst = jax.lax.fori_loop(0, batch.num_micro_batches, accumulate, zeros)
+        norm = optax.global_norm(grads)
+        finite = jnp.isfinite(norm) & jnp.isfinite(sums["loss"])  # the norm is finite when every gradient is
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        params, opt_state = jax.tree.map(
+            lambda new, old: jnp.where(finite, new, old), (params, opt_state), (state.params, state.opt_state)
+        )
+        bad = 1 - finite.astype(jnp.int32)
+        state = TrainState(
+            state.step + 1 - bad, params, opt_state, state.skipped + bad, (state.skipped_in_a_row + bad) * bad
+        )
+        fresh = jnp.maximum(sums["fresh"], 1)
+        return state, metrics | {
+            "train/grad_norm": norm,
+            "train/skipped": bad,
+            "mismatch/kl": sums["fresh_kl"] / fresh,
+            "mismatch/max": worst,
+            "staleness/kl": sums["kl"] / batch.num_tokens,
+            "staleness/steps": sums["age"] / batch.num_tokens,
+        }
+
+    shardings = state_shardings(config, optimizer, layout)
+    return jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, layout.sharding()))
+
+
+def make_score(
+    config: Qwen3Config, layout: Layout, settings: StepSettings
+) -> Callable[[Any, Batch], Scores]:
+    """Compiles a forward pass over the batch: POIS's old log-probs when a step makes several updates,
+    and the batch entropy of DMMPT's gate="batch".
+
+    Args:
+      config: the network's shape.
+      layout: the training layout.
+      settings: temperature and chunking.
+
+    Returns:
+      A jitted function of (params, batch) to `Scores`.
+    """
+    logprobs = _make_logprobs(config, layout, settings)
+
+    def score(params, batch: Batch) -> Scores:
+        def add(i, carry):
+            all_logp, total = carry
+            micro = _micro_batch(batch, i)
+            logp, entropy = logprobs(params, micro)
+            return all_logp.at[i].set(logp), total + masked_sum(entropy, micro.mask)
+
+        start = jnp.zeros(batch.tokens.shape, jnp.float32), jnp.float32(0)
+        logp, total = jax.lax.fori_loop(0, batch.num_micro_batches, add, start)
+        return Scores(logp, total / batch.num_tokens)
+
+    return jax.jit(score, out_shardings=Scores(layout.sharding(None, "rows", None), layout.sharding()))
+
+
+def _make_logprobs(config, layout, settings):
+    def logprobs(params, micro: Batch):
+        hidden = forward_packed(
+            params, config, micro.tokens, micro.positions, micro.sample_ids, layout.constrain
+        )
+        return token_logprobs(
+            hidden,
+            output_head(params),
+            micro.tokens,
+            temperature=settings.temperature,
+            chunk_size=settings.logprob_chunk,
+        )
+
+    return logprobs
+
+
+def _micro_batch(batch: Batch, i) -> Batch:
+    return dataclasses.replace(batch, **{name: getattr(batch, name)[i] for name in PER_TOKEN})
+
+
+def _drift(logp, micro: Batch, step) -> tuple[Metrics, jax.Array]:
+    """How far the recorded log-probs lie from the recomputed ones: sums, and the largest among fresh tokens."""
+    gap = jax.lax.stop_gradient(jnp.where(micro.mask, logp - micro.rollout_logp, 0.0))
+    kl = jnp.expm1(gap) - gap  # an unbiased, never negative estimate of KL(rollout || current)
+    fresh = micro.mask & (micro.policy_step == step)
+    sums = {
+        "kl": jnp.sum(kl),
+        "fresh_kl": masked_sum(kl, fresh),
+        "fresh": jnp.sum(fresh).astype(jnp.float32),
+        "age": masked_sum((step - micro.policy_step).astype(jnp.float32), micro.mask),
+    }
+    return sums, jnp.max(jnp.where(fresh, jnp.abs(gap), 0.0))
