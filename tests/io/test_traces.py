@@ -1,0 +1,69 @@
+import json
+
+import numpy as np
+import pytest
+
+from ulorl_jax.io.tokenizer import ByteTokenizer
+from ulorl_jax.io.traces import write_trace
+from ulorl_jax.types import EOS, LIMIT, Prompt, Sample, Segment, Verdict
+
+TOKENIZER = ByteTokenizer(256, [10])
+
+
+def segment(text, policy_step, kv="prefill", logp=-0.123456):
+    ids = np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+    return Segment(ids, np.full(len(ids), logp, np.float32), policy_step, kv)
+
+
+def two_samples():
+    prompt = Prompt(5, TOKENIZER.encode("a7="), "#7", "row-9")
+    right = Sample(40, prompt).append(segment("a77,", 2)).append(segment("#7\n", 3, "keep"), EOS)
+    broken = Sample(41, prompt).append(segment("é", 3, logp=np.nan), LIMIT)
+    return [right, broken]
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+
+
+def test_a_trace_holds_the_text_the_verdict_and_every_segments_policy(tmp_path):
+    path = write_trace(tmp_path, 12, two_samples(), [Verdict(1.0, "'7'"), Verdict(None, "failed")], TOKENIZER.decode)
+    assert path == tmp_path / "rollouts" / "step_000012.jsonl"
+    right, broken = read(path)
+    assert right == {
+        "sample": 40,
+        "prompt": 5,
+        "source": "row-9",
+        "question": "a7=",
+        "output": "a77,#7",
+        "reference": "#7",
+        "reward": 1.0,
+        "reason": "'7'",
+        "finished": "eos",
+        "segments": [
+            {"policy_step": 2, "kv": "prefill", "num_tokens": 4, "text": "a77,"},
+            {"policy_step": 3, "kv": "keep", "num_tokens": 3, "text": "#7"},
+        ],
+        "prompt_tokens": [97, 55, 61],
+        "tokens": [97, 55, 55, 44, 35, 55, 10],
+        "logp": [-0.1235] * 7,
+    }
+    assert (broken["reward"], broken["reason"], broken["finished"]) == (None, "failed", "limit")
+    assert broken["output"] == "é" and broken["logp"] == [None, None]
+
+
+def test_a_sample_still_being_decoded_has_no_verdict_and_no_end(tmp_path):
+    unfinished = Sample(1, Prompt(0, TOKENIZER.encode("q"), "#1"))
+    (record,) = read(write_trace(tmp_path, 0, [unfinished], [None], TOKENIZER.decode))
+    assert record["reward"] is None and record["finished"] == "" and record["segments"] == record["tokens"] == []
+
+
+def test_writing_a_step_again_replaces_its_file_and_leaves_nothing_else(tmp_path):
+    write_trace(tmp_path, 3, two_samples(), [None, None], TOKENIZER.decode)
+    path = write_trace(tmp_path, 3, two_samples()[:1], [None], TOKENIZER.decode)
+    assert len(read(path)) == 1 and list(path.parent.iterdir()) == [path]
+
+
+def test_a_missing_verdict_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="got 2 samples and 1 verdicts"):
+        write_trace(tmp_path, 0, two_samples(), [None], TOKENIZER.decode)
