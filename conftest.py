@@ -44,5 +44,7 @@ def devices():
 
     found = jax.devices()
     if os.environ["JAX_PLATFORMS"] == "cpu":
-        assert len(found) == DEVICES, f"want {DEVICES} CPU devices, got {found}: was jax imported before conftest.py ran?"
+        assert len(found) == DEVICES, (
+            f"want {DEVICES} CPU devices, got {found}: was jax imported before conftest.py ran?"
+        )
     return found

@@ -64,8 +64,8 @@ if ! "$venv/bin/python" -c 'import pip' >/dev/null 2>&1; then
   "$python" -m venv --clear "$venv"
 fi
 
-install() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@" </dev/null; }
-echo "setup.sh: installing ${plain[*]} (a minute or two)"
+install() { "$venv/bin/python" -m pip install -qq --disable-pip-version-check "$@" </dev/null; }
+echo "setup.sh: installing ${plain[*]} (about a minute)"
 rm -f "$stamp"
 install "${plain[@]/#/--requirement=}"
 echo "setup.sh: installing requirements-jetstream.txt"
