@@ -39,7 +39,7 @@ def write_trace(
         raise ValueError(f"want one verdict per sample, got {len(samples)} samples and {len(verdicts)} verdicts")
     records = [_record(sample, verdict, decode) for sample, verdict in zip(samples, verdicts, strict=True)]
     path = pathlib.Path(workdir) / "rollouts" / f"step_{step:06}.jsonl"
-    write_atomically(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+    write_atomically(path, "".join(json.dumps(record) + "\n" for record in records))
     return path
 
 

@@ -1,0 +1,184 @@
+"""The tiny task: a chain of sums modulo 10, and an imperfect teacher that shows how it is done.
+
+Question: n labelled digits, n log-uniform in 2..24. Answer: label, digit and running sum
+for each, at times a check `~s`, then `#` and the last sum:
+
+    a6b1c5d8=   ->   a66,b17,c52~2,d80,#0
+
+Log-uniform n gives the long tail of lengths that segment rollouts are for. The teacher
+has misconceptions (some table entries are mostly wrong), slips, and checks that are
+nearly always right, so it is right about every other time: a policy trained on it has
+something left to find out, namely to check, and to trust no wrong entry.
+"""
+
+import functools
+import json
+import pathlib
+
+import numpy as np
+
+from ulorl_jax.io.files import write_atomically
+
+LABELS = "abcdefghijklmnopqrstuvwx"
+SHORTEST, LONGEST = 2, len(LABELS)
+BASE = 10
+SHORTEST_ANSWER = len("a66,b17,#7")
+
+# The teacher. Its misconceptions are part of the task: the same in every run, whatever its seed.
+MISCONCEPTION_SEED = 1234
+MISCONCEPTIONS = 20  # of the 100 pairs (running sum, digit)
+P_MISCONCEPTION = 0.65  # that such a pair's sum comes out wrong
+P_SLIP = 0.03  # that any other sum comes out as a random digit
+P_CHECK = 0.25  # that a sum is checked
+P_CHECK_RIGHT = 0.995
+
+TRIES = 50  # to draw a question of one length that is not taken
+STREAMS = {"heldout": 0, "train": 1, "supervised": 2}  # each file has a random stream of its own
+
+
+def write_chain_sum(
+    directory: str | pathlib.Path, *, seed: int, train: int, heldout: int, supervised: int, max_output_tokens: int
+) -> dict[str, pathlib.Path]:
+    """Writes `train.jsonl`, `heldout.jsonl` and `supervised.jsonl`; does nothing where they are there already.
+
+    Rows are {"question", "answer", "id"}. The answer of a supervised row is a solution by
+    the teacher, right or wrong; else it is the reference, "#" and a digit. No question of
+    heldout is in another file, and none is twice in heldout or in train. There are only 100
+    questions of two digits, so a large train file has fewer of them than their share.
+
+    Args:
+      directory: where to; made where missing.
+      seed: of questions and of the teacher's draws, >= 0.
+      train, heldout, supervised: rows of each file. Fewer rows are the first of more.
+      max_output_tokens: L; supervised answers with their end token are at most as long.
+
+    Returns:
+      The files' paths by name.
+
+    Raises:
+      ValueError: the limit is too short for any answer.
+    """
+    if max_output_tokens < SHORTEST_ANSWER + 1:
+        raise ValueError(
+            f"max_output_tokens must be at least {SHORTEST_ANSWER + 1}, the shortest answer with its end token; "
+            f"got {max_output_tokens}"
+        )
+    directory = pathlib.Path(directory)
+    paths = {name: directory / f"{name}.jsonl" for name in STREAMS}
+    manifest = directory / "chain_sum.json"
+    wanted = {
+        "seed": seed,
+        "train": train,
+        "heldout": heldout,
+        "supervised": supervised,
+        "max_output_tokens": max_output_tokens,
+    }
+    if all(path.exists() for path in (manifest, *paths.values())) and json.loads(manifest.read_text()) == wanted:
+        return paths
+    manifest.unlink(missing_ok=True)  # from here until it is written again, the files belong to nobody
+    rngs = {name: np.random.default_rng([seed, stream]) for name, stream in STREAMS.items()}
+    rows = {"heldout": _problems(rngs["heldout"], heldout, set())}
+    held_out = {row["question"] for row in rows["heldout"]}
+    rows["train"] = _problems(rngs["train"], train, set(held_out))
+    rows["supervised"] = _solutions(rngs["supervised"], supervised, held_out, max_output_tokens - 1)
+    for name, path in paths.items():
+        numbered = (row | {"id": f"{name}-{index}"} for index, row in enumerate(rows[name]))
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in numbered))
+    write_atomically(manifest, json.dumps(wanted) + "\n")
+    return paths
+
+
+def draw_digits(rng: np.random.Generator, taken: set[str]) -> list[int]:
+    """The digits of a problem whose question is not taken.
+
+    A taken question is drawn again with as many digits, so that lengths keep their
+    shares; only where a length seems used up is another one drawn.
+
+    Args:
+      rng: of lengths and digits.
+      taken: questions not to be drawn.
+
+    Returns:
+      n digits, n = floor(exp(u)) with u uniform in [log 2, log 25).
+    """
+    while True:
+        count = min(int(np.exp(rng.uniform(np.log(SHORTEST), np.log(LONGEST + 1)))), LONGEST)
+        for _ in range(TRIES):
+            digits = rng.integers(0, BASE, count).tolist()
+            if question_text(digits) not in taken:
+                return digits
+
+
+def question_text(digits: list[int]) -> str:
+    """The digits behind their labels, and an equals sign.
+
+    Args:
+      digits: at most 24.
+
+    Returns:
+      For example "a6b1=".
+    """
+    return "".join(f"{label}{digit}" for label, digit in zip(LABELS, digits, strict=False)) + "="
+
+
+def teacher_solution(digits: list[int], rng: np.random.Generator) -> str:
+    """The teacher's answer, right about every other time.
+
+    Args:
+      digits: at most 24.
+      rng: of the teacher's mistakes and checks.
+
+    Returns:
+      For example "a66,b17~7,#7"; ASCII, without an end token.
+    """
+    mistaken = _misconceptions()
+    chance = rng.random((len(digits), 4)).tolist()
+    stray = rng.integers(0, BASE, (len(digits), 2)).tolist()
+    total, steps = 0, []
+    for label, digit, (of_error, of_slip, of_check, of_right), (slip, wrong_check) in zip(
+        LABELS, digits, chance, stray, strict=False
+    ):
+        truth = result = (total + digit) % BASE
+        if (total, digit) in mistaken and of_error < P_MISCONCEPTION:
+            result = mistaken[total, digit]
+        elif of_slip < P_SLIP:
+            result = slip
+        step = f"{label}{digit}{result}"
+        if of_check < P_CHECK:
+            result = truth if of_right < P_CHECK_RIGHT else wrong_check
+            step += f"~{result}"
+        steps.append(step)
+        total = result
+    return ",".join(steps) + f",#{total}"
+
+
+def _problems(rng: np.random.Generator, size: int, taken: set[str]) -> list[dict[str, str]]:
+    rows = []
+    for _ in range(size):
+        digits = draw_digits(rng, taken)
+        question = question_text(digits)
+        taken.add(question)
+        rows.append({"question": question, "answer": f"#{sum(digits) % BASE}"})
+    return rows
+
+
+def _solutions(rng: np.random.Generator, size: int, held_out: set[str], longest: int) -> list[dict[str, str]]:
+    rows = []
+    while len(rows) < size:
+        digits = draw_digits(rng, held_out)
+        answer = teacher_solution(digits, rng)
+        if len(answer) <= longest:
+            rows.append({"question": question_text(digits), "answer": answer})
+    return rows
+
+
+@functools.cache
+def _misconceptions() -> dict[tuple[int, int], int]:
+    """(running sum, digit) -> the wrong sum, one too many or one too few."""
+    rng = np.random.default_rng(MISCONCEPTION_SEED)
+    pairs = rng.permutation(BASE * BASE)[:MISCONCEPTIONS].tolist()
+    errors = rng.choice([1, -1], MISCONCEPTIONS).tolist()
+    return {
+        (pair // BASE, pair % BASE): (pair // BASE + pair % BASE + error) % BASE
+        for pair, error in zip(pairs, errors, strict=True)
+    }
