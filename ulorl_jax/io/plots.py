@@ -1,0 +1,190 @@
+"""One picture of a run, drawn from its metrics."""
+
+import io
+import math
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from ulorl_jax.io.files import write_atomically
+
+Rows = Sequence[Mapping[str, Any]]
+
+BLUE, ORANGE, GREEN, RED, PURPLE, TEAL, GREY = (
+    "#3b6fb6", "#e08a1e", "#3a9b6a", "#c8443c", "#8660a9", "#45a5b8", "#b4b4b4",
+)  # fmt: skip
+LEGEND: dict[str, Any] = {"fontsize": 8, "frameon": False}
+PHASES_SHOWN = 6  # the longest; the others are summed up
+NOT_OF_A_STEP = ("time/step_s", "time/warm_start_s")  # the sum, and what comes before the first step
+OFF_SCALE = 4.0  # medians; a step that takes longer (it compiled) is cut off, not everything else flattened
+
+
+def plot_run(rows: Rows, path: str | os.PathLike[str], *, sigma: float | None) -> None:
+    """Draws reward, entropy, masked tokens, lengths, ratios and seconds over the steps, atomically.
+
+    What the rows do not have, and what is not finite, is not drawn.
+
+    Args:
+      rows: from `metrics.read_metrics`.
+      path: ends in .png or .svg.
+      sigma: DMMPT's entropy threshold in nats, drawn into the entropy panel; None draws none.
+
+    Raises:
+      ValueError: another ending.
+    """
+    path = pathlib.Path(path)
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in ("png", "svg"):
+        raise ValueError(f"a picture's name must end in .png or .svg, got {path.name!r}")
+    layout = ConstrainedLayoutEngine(hspace=0.06, wspace=0.03)
+    figure = Figure(figsize=(12.5, 6.6), dpi=110, layout=layout)
+    FigureCanvasAgg(figure)  # not pyplot: no global state, no display
+    panels = iter(figure.subplots(2, 3, sharex=True).flat)
+    _reward(rows, _panel(next(panels), "Reward", "share correct"))
+    _entropy(rows, _panel(next(panels), "Entropy", "nats per token"), sigma)
+    _masked(rows, _panel(next(panels), "Mastered tokens of right answers", "share of response tokens"))
+    _lengths(rows, _panel(next(panels), "Output length of finished samples", "tokens"))
+    _ratio(rows, _panel(next(panels), "Off-policy", "share of tokens"))
+    _seconds(rows, _panel(next(panels), "Time by phase", "seconds per step"))
+    steps = [row["step"] for row in rows] or [0]
+    figure.axes[0].set_xlim(min(steps) - 0.6, max(steps) + 0.6)  # shared by all
+    picture = io.BytesIO()
+    figure.savefig(picture, format=kind)
+    write_atomically(path, picture.getvalue())
+
+
+def _reward(rows: Rows, ax: Axes) -> None:
+    steps, values = _series(rows, "reward/mean")
+    window = len(values) // 10 | 1  # odd, so that a mean is centred on its step
+    if window >= 3:
+        ax.plot(steps, values, color=BLUE, alpha=0.3, linewidth=1)
+        ax.plot(steps, _running_mean(values, window), color=BLUE, label=f"training, mean of {window} steps")
+    else:
+        _line(ax, rows, "reward/mean", "training", BLUE)
+    _line(ax, rows, "heldout/sampled", "held out, sampled", ORANGE, marker="o", markersize=4)
+    _line(ax, rows, "heldout/greedy", "held out, greedy", GREEN, marker="s", markersize=4)
+    ax.set_ylim(0, 1.02)
+    _finish(ax)
+
+
+def _entropy(rows: Rows, ax: Axes, sigma: float | None) -> None:
+    _line(ax, rows, "entropy/mean", "policy", BLUE)
+    if sigma is not None and math.isfinite(sigma):
+        ax.axhline(sigma, color=RED, linestyle="--", linewidth=1.2, label=f"sigma = {sigma:g}")
+    ax.set_ylim(bottom=0)
+    _finish(ax)
+
+
+def _masked(rows: Rows, ax: Axes) -> None:
+    _line(ax, rows, "dmmpt/mpt_frac", "mastered (MPT)", TEAL)
+    _line(ax, rows, "dmmpt/masked_frac", "of these left out (DMMPT)", RED)
+    ax.set_ylim(bottom=0)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    _finish(ax)
+
+
+def _lengths(rows: Rows, ax: Axes) -> None:
+    for name, label, color in (("p99", "99th percentile", PURPLE), ("mean", "mean", BLUE), ("p50", "median", TEAL)):
+        _line(ax, rows, f"rollout/len_{name}", label, color)
+    ax.set_ylim(bottom=0)
+    _finish(ax)
+
+
+def _seconds(rows: Rows, ax: Axes) -> None:
+    names = {name for row in rows for name in row if name.startswith("time/")} - set(NOT_OF_A_STEP)
+    rows = [row for row in rows if any(name in row for name in names)]
+    spent = {name: np.array([_finite(row.get(name, 0.0)) for row in rows]) for name in sorted(names)}
+    longest = sorted(
+        spent, key=lambda name: (name == "time/other_s", -spent[name].sum())
+    )  # other: always with the rest
+    shown, rest = longest[:PHASES_SHOWN], longest[PHASES_SHOWN:]
+    if not shown:
+        return _finish(ax)
+    layers = [(name.removeprefix("time/").removesuffix("_s"), spent[name]) for name in shown]
+    if rest:
+        layers.append(("the rest", np.sum([spent[name] for name in rest], axis=0)))
+    # Half a step further at both ends, so that one step alone is a bar.
+    steps = np.array([row["step"] for row in rows], float)
+    x = np.concatenate([[steps[0] - 0.5], steps, [steps[-1] + 0.5]])
+    base = np.zeros(len(x))
+    for (name, seconds), color in zip(layers, (BLUE, ORANGE, GREEN, PURPLE, TEAL, RED, GREY), strict=False):
+        top = base + np.pad(seconds, 1, mode="edge")
+        ax.fill_between(x, base, top, step="mid", color=color, alpha=0.85, linewidth=0, label=name)
+        base = top
+    median, most = float(np.median(base)), float(base.max())
+    if most > OFF_SCALE * median > 0:
+        ax.set_title(f"a step took up to {most:.3g} s", loc="right", fontsize=8, color="0.4")
+        most = float(base[base <= OFF_SCALE * median].max())
+    ax.set_ylim(0, most * 1.05 or 1.0)
+    # Beside the stack, which leaves no room, and in its order.
+    handles = ax.get_legend_handles_labels()[0]
+    ax.legend(handles=handles[::-1], loc="upper left", bbox_to_anchor=(1, 1), **LEGEND)
+
+
+def _ratio(rows: Rows, ax: Axes) -> None:
+    _line(ax, rows, "ratio/clip_frac", "clipped", BLUE)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    ax.set_ylim(0, max(1.1 * _series(rows, "ratio/clip_frac")[1].max(initial=0.0), 0.01))
+    right = ax.twinx()
+    right.spines[["top", "left", "bottom"]].set_visible(False)
+    right.spines["right"].set_color("0.7")
+    right.tick_params(labelsize=8, color="0.7", labelcolor="0.35")
+    right.set_ylabel("KL, nats per token", fontsize=9, color="0.3")
+    _line(right, rows, "mismatch/kl", "sampler to trainer (right)", ORANGE)
+    right.set_ylim(bottom=0)
+    right.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4))
+    right.yaxis.get_offset_text().set(fontsize=8, color="0.35")
+    _finish(ax, right)
+
+
+def _panel(ax: Axes, title: str, unit: str) -> Axes:
+    ax.set_title(title, loc="left", fontsize=11, fontweight="bold", color="0.15")
+    ax.set_xlabel("step", fontsize=9, color="0.3")
+    ax.set_ylabel(unit, fontsize=9, color="0.3")
+    ax.grid(True, color="0.92")
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color("0.7")
+    ax.tick_params(labelsize=8, color="0.7", labelcolor="0.35", labelbottom=True)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    return ax
+
+
+def _finish(ax: Axes, *others: Axes) -> None:
+    """A legend, where matplotlib finds room, over all of one panel's axes; or a word where nothing is drawn."""
+    handles = [handle for one in (ax, *others) for handle in one.get_legend_handles_labels()[0]]
+    if handles:
+        (ax, *others)[-1].legend(handles=handles, **LEGEND)
+    else:
+        ax.text(0.5, 0.5, "nothing measured", transform=ax.transAxes, ha="center", va="center", color="0.6", fontsize=9)
+
+
+def _line(ax: Axes, rows: Rows, name: str, label: str, color: str, **style: Any) -> None:
+    steps, values = _series(rows, name)
+    if len(values) == 1:
+        style = {"marker": "o", "markersize": 4} | style
+    if len(values):
+        ax.plot(steps, values, color=color, label=label, linewidth=1.6, **style)
+
+
+def _series(rows: Rows, name: str) -> tuple[np.ndarray, np.ndarray]:
+    points = [(row["step"], row[name]) for row in rows if name in row and math.isfinite(row[name])]
+    return np.array([step for step, _ in points]), np.array([value for _, value in points], float)
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else 0.0
+
+
+def _running_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """Centred; near the ends over the part of the window that there is."""
+    weights = np.ones(window)
+    return np.convolve(values, weights, "same") / np.convolve(np.ones(len(values)), weights, "same")
