@@ -8,7 +8,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Config file; any key: --config.rollout.segments=1", lock_config=True)
@@ -19,6 +19,7 @@ def main(argv: list[str]) -> None:
     """Resolves the config, builds the parts, runs the loop, prints the summary."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}; overrides look like --config.steps=10")
+    logging.set_verbosity(logging.WARNING)
     # Heavy imports after the flags are parsed: a typo is answered at once.
     from ulorl_jax.io.files import write_atomically
     from ulorl_jax.loop import run

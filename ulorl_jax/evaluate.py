@@ -35,17 +35,25 @@ def evaluate(
     Returns:
       `accuracy` (an answer that could not be judged is counted in `errors` and left out),
       `errors`, `truncated` (share of outputs), `len_mean` (tokens).
+
+    Raises:
+      ValueError: no answer could be judged.
     """
     rollout = SegmentRollout(engine, dataclasses.replace(settings, kv=KEEP))
     rollout.pool.add_prompts(prompts, 1)
     finished: list[Sample] = []
     while len(finished) < len(prompts):
         finished += rollout.run(params, 0)[0]
-    rewards = [judge(sample).reward for sample in finished]
-    judged = [reward for reward in rewards if reward is not None]
+    verdicts = [judge(sample) for sample in finished]
+    judged = [verdict.reward for verdict in verdicts if verdict.reward is not None]
+    if not judged:
+        raise ValueError(
+            f"none of the {len(verdicts)} held-out answers could be judged, the first because of: "
+            f"{verdicts[0].reason}; check data.answer_field and the verify section"
+        )
     return {
-        "accuracy": float(np.mean(judged)) if judged else float("nan"),
-        "errors": float(len(rewards) - len(judged)),
+        "accuracy": float(np.mean(judged)),
+        "errors": float(len(verdicts) - len(judged)),
         "truncated": float(np.mean([sample.finished == LIMIT for sample in finished])),
         "len_mean": float(np.mean([sample.num_tokens for sample in finished])),
     }

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ulorl_jax.clock import Clock, StopRequest
@@ -36,6 +35,7 @@ from ulorl_jax.train.step import batch_shardings
 from ulorl_jax.types import LIMIT, Group, Sample, TrainState, Verdict
 from ulorl_jax.warm_start import first_params, fingerprint
 
+_group_advantages = jax.jit(group_advantages, static_argnames=("ddof", "eps"))
 SHOWN = ("reward/mean", "entropy/mean", "dmmpt/masked_frac", "rollout/len_mean", "groups/informative", "time/step_s")
 
 
@@ -58,16 +58,20 @@ def run(parts: Parts) -> dict[str, Any]:
         StopRequest() as stop,
         Checkpoints(parts.workdir / "checkpoints", keep=s.checkpoint.keep, fingerprint=loop.fingerprint()) as checkpoints,
     ):
-        if not loop.restore(checkpoints) and not loop.start(stop):
+        resumed = loop.restore(checkpoints)
+        if not resumed and not loop.start(stop):
             return {"stopped": stop.requested}
         with (
-            Metrics(parts.workdir, after_step=loop.at.step) as metrics,
+            Metrics(parts.workdir, after_step=loop.at.step if resumed else -1) as metrics,
             Progress(s.steps, f"UloRL, M = {s.rollout.segments}", start=loop.at.step) as progress,
         ):
+            if dropped := {why: n for why, n in parts.prompts.counts.items() if n and why != "kept"}:
+                progress.note(f"training questions left out: {dropped}, for example {parts.prompts.examples}")
             if not loop.at.start:
                 loop.at.start = loop.evaluate()
                 metrics.write(0, loop.at.start)
                 progress.note(_scores(0, loop.at.start))
+            loop.clock.end_step()
             while loop.at.step < s.steps and not stop:
                 values = loop.step()
                 step, last = loop.at.step, loop.at.step == s.steps or bool(stop)
@@ -240,6 +244,7 @@ class _Loop:
             "tokens": dataclasses.asdict(self.at.ledger) | {"in_pools": self.at.tokens_in_pools},
             "wall_s": round(sum(seconds.values()), 2),
             "seconds": {name: round(value, 2) for name, value in sorted(seconds.items())},
+            "prompts": parts.prompts.counts,
             "stopped": stop.requested,
         }
         write_summary(parts.workdir, summary)
@@ -252,12 +257,18 @@ class _Loop:
         rewards = np.concatenate([group.rewards for group in groups])
         ids = np.concatenate([np.full(len(group.samples), index) for index, group in enumerate(groups)])
         loss, train = self.settings.loss, self.settings.train
-        advantages = group_advantages(
-            jnp.asarray(rewards), jnp.asarray(ids), ddof=loss.advantage_ddof, eps=loss.advantage_eps
+        # Padded with groups of their own to a power of two, or every new number of samples would compile.
+        size = 1 << (len(samples) - 1).bit_length()
+        padding = np.arange(len(samples), size, dtype=np.int32)
+        advantages = _group_advantages(
+            np.append(rewards, np.zeros(len(padding), np.float32)),
+            np.append(ids, padding).astype(np.int32),
+            ddof=loss.advantage_ddof,
+            eps=loss.advantage_eps,
         )
         return pack(
             samples,
-            np.asarray(advantages),
+            np.asarray(advantages)[: len(samples)],
             rewards,
             lengths=train.row_lengths,
             rows_per_micro_batch=train.rows_per_micro_batch,

@@ -77,24 +77,27 @@ def supervised_samples(parts: Parts) -> list[Sample]:
       parts: the run's.
 
     Returns:
-      Samples that fit the stage's rows, in file order.
+      Samples that fit the stage's rows, in file order; the others are left out.
 
     Raises:
-      ValueError: none does.
+      ValueError: a row cannot be encoded, or too few fit for one update.
     """
-    d, tokenizer = parts.settings.data, parts.tokenizer
-    rows = load_rows(data_files(parts.settings, parts.workdir)["supervised"], [d.question_field, d.answer_field])
+    d, warm, tokenizer = parts.settings.data, parts.settings.warm_start, parts.tokenizer
+    path = data_files(parts.settings, parts.workdir)["supervised"]
     samples = []
-    for index, row in enumerate(rows):
-        question = tokenizer.encode(d.template.format(question=row[d.question_field]))
-        answer = np.append(tokenizer.encode(row[d.answer_field]), tokenizer.eos_ids[0]).astype(np.int32)
-        if len(question) + len(answer) <= parts.settings.warm_start.row_length:
+    for index, row in enumerate(load_rows(path, [d.question_field, d.answer_field])):
+        try:
+            question = tokenizer.encode(d.template.replace("{question}", row[d.question_field]))
+            answer = np.append(tokenizer.encode(row[d.answer_field]), tokenizer.eos_ids[0]).astype(np.int32)
+        except ValueError as error:
+            raise ValueError(f"row {index + 1} of {path}: {error}; mend or remove it") from error
+        if len(question) + len(answer) <= warm.row_length:
             segment = Segment(answer, np.zeros(len(answer), np.float32), 0, "prefill")
             samples.append(Sample(index, Prompt(index, question, "")).append(segment, EOS))
-    if not samples:
+    if len(samples) < warm.samples:
         raise ValueError(
-            f"no supervised row of {len(rows)} fits warm_start.row_length={parts.settings.warm_start.row_length} "
-            f"tokens; make it longer"
+            f"{len(samples)} rows of {path} fit warm_start.row_length={warm.row_length} tokens, an update wants "
+            f"warm_start.samples={warm.samples}; make the rows longer or the updates smaller"
         )
     return samples
 
@@ -118,7 +121,7 @@ def _train(parts: Parts, stop: StopRequest) -> Any | None:
     order = np.random.default_rng([s.seed, len(samples)])
     shardings = batch_shardings(parts.training)
     with (
-        Metrics(parts.workdir / "warm_start_metrics", after_step=0) as metrics,
+        Metrics(parts.workdir / "warm_start_metrics", after_step=-1) as metrics,
         Progress(warm.steps, "supervised warm start") as progress,
     ):
         for number in range(1, warm.steps + 1):

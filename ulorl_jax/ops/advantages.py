@@ -35,7 +35,9 @@ def group_advantages(reward: jax.Array, group_id: jax.Array, *, ddof: int = 1, e
     mean = jax.ops.segment_sum(reward, group, num_segments=size) / jnp.maximum(count, 1)
     centered = reward - mean[group]
     variance = jax.ops.segment_sum(centered**2, group, num_segments=size) / jnp.maximum(count - ddof, 1)
-    return centered / (jnp.sqrt(variance)[group] + eps)
+    advantage = centered / (jnp.sqrt(variance)[group] + eps)
+    # Rounding of the mean of equal rewards, divided by eps, would come out as an advantage.
+    return jnp.where(informative_groups(reward, group_id), advantage, 0.0)
 
 
 def informative_groups(reward: jax.Array, group_id: jax.Array) -> jax.Array:

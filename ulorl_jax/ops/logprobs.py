@@ -123,7 +123,8 @@ def _forward(hidden, head, targets, temperature):
         z = scaled_logits(h, head, temperature)
         lse = jax.nn.logsumexp(z, axis=-1)
         chosen = jnp.take_along_axis(z, target[..., None], axis=-1)[..., 0]
-        entropy = lse - jnp.sum(jnp.exp(z - lse[..., None]) * z, axis=-1)
+        log_p = jnp.minimum(z - lse[..., None], 0.0)  # rounding may put it above 0, and the entropy below
+        entropy = -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
         return chosen - lse, entropy, lse
 
     logp, entropy, lse = jax.lax.map(chunk, (hidden, targets))

@@ -56,16 +56,18 @@ def clipped_surrogate_loss(
     """
     # Both sides of the subtraction are cleaned: a NaN behind jnp.where still poisons a gradient.
     log_ratio = jnp.where(mask, logp, 0.0) - jnp.where(mask, jax.lax.stop_gradient(old_logp), 0.0)
-    advantage = jnp.where(mask, advantage, 0.0)
-    ratio = jnp.exp(log_ratio)
+    # Differs from eq. 7: exp overflows past 88, and a ratio of e^20 says no more than that trust is lost.
+    ratio = jnp.exp(jnp.clip(log_ratio, -20.0, 20.0))
     unclipped = ratio * advantage
     clipped = jnp.clip(ratio, 1.0 - clip_low, 1.0 + clip_high) * advantage
-    loss = -masked_sum(jnp.minimum(unclipped, clipped), mask) / num_tokens
+    # Not jnp.minimum: at a tie (a ratio on the edge of the range) it would halve the gradient.
+    removed = clipped < unclipped
+    loss = -masked_sum(jnp.where(removed, jax.lax.stop_gradient(clipped), unclipped), mask) / num_tokens
     outside = (ratio < 1.0 - clip_low) | (ratio > 1.0 + clip_high)
     metrics = {
         "loss/policy": loss,
         "ratio/mean": masked_sum(ratio, mask) / num_tokens,
-        "ratio/clip_frac": masked_sum((clipped < unclipped).astype(jnp.float32), mask) / num_tokens,
+        "ratio/clip_frac": masked_sum(removed.astype(jnp.float32), mask) / num_tokens,
         "ratio/outside_frac": masked_sum(outside.astype(jnp.float32), mask) / num_tokens,
     }
     return loss, jax.lax.stop_gradient(metrics)

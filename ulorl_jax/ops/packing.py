@@ -36,7 +36,8 @@ def pack(
       A `Batch` of NumPy arrays, `[A, B, T]`.
 
     Raises:
-      ValueError: no samples, a sample longer than every row, or lengths that differ.
+      ValueError: no samples, a sample longer than every row or without a prompt (its
+        first token would have no predictor), lengths that differ, or no rows.
 
     Example:
       >>> import numpy as np
@@ -57,6 +58,11 @@ def pack(
             f"want one advantage and one reward per sample, got {len(samples)} samples, "
             f"{len(advantages)} advantages and {len(rewards)} rewards"
         )
+    if rows_per_micro_batch < 1 or not lengths:
+        raise ValueError(f"want at least one row and one row length, got {rows_per_micro_batch} rows of {lengths}")
+    for sample in samples:
+        if not len(sample.prompt.tokens):
+            raise ValueError(f"sample {sample.id} has an empty prompt; give it at least one token, such as BOS")
     contexts = [sample.context for sample in samples]
     sizes = np.array([len(context) for context in contexts])
     row_length = _bucket(sizes, samples, lengths)
