@@ -11,8 +11,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "Config file; any key: --config.rollout.segments=1", lock_config=True)
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Started again with the same one, a run goes on where it was.")
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Config file; any key: --config.rollout.segments=1", lock_config=True
+)
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the run. Started again with the same one, a run goes on where it was."
+)
 
 
 def main(argv: list[str]) -> None:

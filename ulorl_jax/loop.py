@@ -33,7 +33,7 @@ from ulorl_jax.rollout.segments import SegmentRollout, SegmentSettings
 from ulorl_jax.train.state import start_state, state_structs
 from ulorl_jax.train.step import batch_shardings
 from ulorl_jax.types import LIMIT, Group, Sample, TrainState, Verdict
-from ulorl_jax.warm_start import first_params, fingerprint
+from ulorl_jax.warm_start import fingerprint, first_params
 
 _group_advantages = jax.jit(group_advantages, static_argnames=("ddof", "eps"))
 SHOWN = ("reward/mean", "entropy/mean", "dmmpt/masked_frac", "rollout/len_mean", "groups/informative", "time/step_s")
@@ -56,7 +56,9 @@ def run(parts: Parts) -> dict[str, Any]:
     loop = _Loop(parts)
     with (
         StopRequest() as stop,
-        Checkpoints(parts.workdir / "checkpoints", keep=s.checkpoint.keep, fingerprint=loop.fingerprint()) as checkpoints,
+        Checkpoints(
+            parts.workdir / "checkpoints", keep=s.checkpoint.keep, fingerprint=loop.fingerprint()
+        ) as checkpoints,
     ):
         resumed = loop.restore(checkpoints)
         if not resumed and not loop.start(stop):
@@ -103,11 +105,13 @@ class _Loop:
         s = self.settings = parts.settings
         self.parts = parts
         self.segments = SegmentSettings(
-            s.rollout.segment_length, s.rollout.output_limit, s.rollout.kv, s.rollout.prefill_rows, s.rollout.prefill_lengths
+            s.rollout.segment_length,
+            s.rollout.output_limit,
+            s.rollout.kv,
+            s.rollout.prefill_rows,
+            s.rollout.prefill_lengths,
         )
-        self.at = Frontier(
-            SegmentRollout(parts.engine, self.segments), ExperiencePool(s.rollout.samples_per_prompt)
-        )
+        self.at = Frontier(SegmentRollout(parts.engine, self.segments), ExperiencePool(s.rollout.samples_per_prompt))
         self.clock = Clock()
         self.batch_shardings = batch_shardings(parts.training)
         self.state: TrainState
@@ -222,11 +226,15 @@ class _Loop:
         """What must be the same for a checkpoint of the workdir to be this run's."""
         s = self.settings
         kept = {"slots": s.rollout.slots, "context_limit": s.context_limit} if self.segments.kv == "keep" else {}
-        return fingerprint(self.parts) | kept | {
-            "seed": s.seed,
-            "samples_per_prompt": s.rollout.samples_per_prompt,
-            "kv": s.rollout.kv,
-        }
+        return (
+            fingerprint(self.parts)
+            | kept
+            | {
+                "seed": s.seed,
+                "samples_per_prompt": s.rollout.samples_per_prompt,
+                "kv": s.rollout.kv,
+            }
+        )
 
     def report(self, stop: StopRequest) -> dict[str, Any]:
         """Writes summary.json and the picture; returns the summary."""

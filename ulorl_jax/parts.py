@@ -229,4 +229,3 @@ def _ulorl_objective(settings: Settings, old_logp_of: Callable[..., Any]) -> Obj
         )
 
     return objective
-

@@ -222,11 +222,22 @@ def check(settings: Settings) -> None:
             lengths,
             f"add {s.context_limit}",
         )
-    _demand(r.kv in (KEEP, RECOMPUTE), f"rollout.kv must be {KEEP!r} or {RECOMPUTE!r}", r.kv, f"the paper's: {RECOMPUTE}")
-    _demand(r.temperature > 0, "rollout.temperature must be positive: greedy rollouts do not explore", r.temperature, "0.85")
+    _demand(
+        r.kv in (KEEP, RECOMPUTE), f"rollout.kv must be {KEEP!r} or {RECOMPUTE!r}", r.kv, f"the paper's: {RECOMPUTE}"
+    )
+    _demand(
+        r.temperature > 0, "rollout.temperature must be positive: greedy rollouts do not explore", r.temperature, "0.85"
+    )
     _demand(0 < s.loss.tau <= 1, "loss.tau is a probability in (0, 1]", s.loss.tau, "the paper's is 0.99")
-    _demand(s.loss.sigma >= 0, "loss.sigma is an entropy in nats, at least 0", s.loss.sigma, "the paper's is 0.2, 0 is off")
-    _demand(s.loss.gate in ("sample", "batch"), 'loss.gate must be "sample" or "batch"', s.loss.gate, "equation (10): sample")
+    _demand(
+        s.loss.sigma >= 0, "loss.sigma is an entropy in nats, at least 0", s.loss.sigma, "the paper's is 0.2, 0 is off"
+    )
+    _demand(
+        s.loss.gate in ("sample", "batch"),
+        'loss.gate must be "sample" or "batch"',
+        s.loss.gate,
+        "equation (10): sample",
+    )
     _demand(
         s.loss.importance != "tois" or m == 1,
         "loss.importance=tois means a whole output drawn by one policy, so rollout.segments must be 1",
@@ -265,7 +276,12 @@ def check_mesh(settings: Settings, row_ways: int, slot_ways: int) -> None:
         ("rollout.slots", settings.rollout.slots, slot_ways),
     ):
         up = -(-value // ways) * ways
-        _demand(value % ways == 0, f"{name} must be a multiple of {ways}, the parts the mesh splits it into", value, f"{up} would work")
+        _demand(
+            value % ways == 0,
+            f"{name} must be a multiple of {ways}, the parts the mesh splits it into",
+            value,
+            f"{up} would work",
+        )
 
 
 def _demand(holds: bool, what: str, got: Any, remedy: str) -> None:

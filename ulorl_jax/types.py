@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-Array = jax.Array | np.ndarray
+Array = Any  # NumPy on the host, jax.Array on the device, a sharding where a layout is described
 PyTree = Any
 
 EOS = "eos"  # the sample ended itself

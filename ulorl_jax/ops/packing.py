@@ -45,7 +45,8 @@ def pack(
       >>> def sample(n):
       ...     segment = Segment(np.arange(n), np.zeros(n, np.float32), 0, "prefill")
       ...     return Sample(n, Prompt(n, np.array([9]), "")).append(segment, EOS)
-      >>> batch = pack([sample(2), sample(4), sample(1)], np.ones(3), np.ones(3), lengths=[5, 9], rows_per_micro_batch=2)
+      >>> samples, ones = [sample(2), sample(4), sample(1)], np.ones(3)
+      >>> batch = pack(samples, ones, ones, lengths=[5, 9], rows_per_micro_batch=2)
       >>> batch.sample_ids.tolist(), float(batch.num_tokens)
       ([[[1, 1, 1, 1, 1], [1, 1, 1, 2, 2]]], 7.0)
       >>> batch.mask[0, 1].tolist()

@@ -295,9 +295,7 @@ def _step(spec: EngineSpec, params, state: DecodeState) -> tuple[DecodeState, ja
     lengths = jnp.where(state.active, state.lengths + 1, state.lengths)
     tokens = jnp.where(state.active, tokens, state.tokens)
     ended = jnp.isin(tokens, jnp.asarray(spec.eos_ids, jnp.int32)) | (lengths + 1 >= state.limits)
-    state = dataclasses.replace(
-        state, cache=cache, tokens=tokens, lengths=lengths, active=state.active & ~ended
-    )
+    state = dataclasses.replace(state, cache=cache, tokens=tokens, lengths=lengths, active=state.active & ~ended)
     return state, tokens, logp
 
 

@@ -48,10 +48,14 @@ def make_optimizer(settings: OptimizerSettings) -> optax.GradientTransformation:
     """
     s = settings
     if s.decay_steps:
-        rate = optax.warmup_cosine_decay_schedule(0.0, s.learning_rate, s.warmup_steps, s.decay_steps, 0.05 * s.learning_rate)
+        rate = optax.warmup_cosine_decay_schedule(
+            0.0, s.learning_rate, s.warmup_steps, s.decay_steps, 0.05 * s.learning_rate
+        )
     else:
         # One warm-up update would otherwise have rate 0: the rise starts at its first step up.
-        rate = optax.linear_schedule(s.learning_rate / max(s.warmup_steps, 1), s.learning_rate, max(s.warmup_steps - 1, 0))
+        rate = optax.linear_schedule(
+            s.learning_rate / max(s.warmup_steps, 1), s.learning_rate, max(s.warmup_steps - 1, 0)
+        )
     adamw = optax.adamw(rate, b1=s.b1, b2=s.b2, eps=s.eps, weight_decay=s.weight_decay)
     return optax.chain(optax.clip_by_global_norm(s.clip_norm), adamw) if s.clip_norm else adamw
 

@@ -21,7 +21,7 @@ from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed, output_head
 from ulorl_jax.ops.logprobs import token_logprobs
 from ulorl_jax.ops.masked import masked_sum
 from ulorl_jax.train.state import state_shardings
-from ulorl_jax.types import Batch, TrainState
+from ulorl_jax.types import Array, Batch, TrainState
 
 PER_TOKEN = ("tokens", "positions", "sample_ids", "mask", "rollout_logp", "policy_step", "advantage", "reward")
 Metrics = dict[str, jax.Array]
@@ -37,8 +37,8 @@ class Scores:
       entropy: `[]` f32, nats, mean over the response tokens of the global batch.
     """
 
-    logp: jax.Array
-    entropy: jax.Array
+    logp: Array
+    entropy: Array
 
 
 # (logp [B,T], entropy [B,T], micro-batch with [B,T] arrays, first Scores or None) -> (loss, metrics that sum)
@@ -146,9 +146,7 @@ def make_train_step(
     return jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, layout.sharding()))
 
 
-def make_score(
-    config: Qwen3Config, layout: Layout, settings: StepSettings
-) -> Callable[[Any, Batch], Scores]:
+def make_score(config: Qwen3Config, layout: Layout, settings: StepSettings) -> Callable[[Any, Batch], Scores]:
     """Compiles a forward pass over the batch: POIS's old log-probs when a step makes several updates,
     and the batch entropy of DMMPT's gate="batch".
 
@@ -178,9 +176,7 @@ def make_score(
 
 def _make_logprobs(config, layout, settings):
     def logprobs(params, micro: Batch):
-        hidden = forward_packed(
-            params, config, micro.tokens, micro.positions, micro.sample_ids, layout.constrain
-        )
+        hidden = forward_packed(params, config, micro.tokens, micro.positions, micro.sample_ids, layout.constrain)
         return token_logprobs(
             hidden,
             output_head(params),
