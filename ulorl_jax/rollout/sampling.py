@@ -125,11 +125,13 @@ def invert_cdf(probs: jax.Array, uniform: jax.Array) -> jax.Array:
 
 
 def _search(weights, target):
-    """First index whose running sum exceeds target, and the target left over for inside it."""
+    """First index with weight whose running sum exceeds target, and the target left over for inside it."""
     running = jnp.cumsum(weights, axis=-1)
-    index = jnp.sum(running <= target[:, None], axis=-1)
-    # Rounding can push the target past the last sum: stay on the last index that has any weight.
-    last = weights.shape[-1] - 1 - jnp.argmax(weights[:, ::-1] > 0, axis=-1)
-    index = jnp.minimum(index, last)
+    # Sums are rounded: they may grow across a weight of 0, and the target may lie past the last one.
+    # So only an index that has weight can be hit, and where none is hit it is the last of those.
+    weighty = weights > 0
+    hit = (running > target[:, None]) & weighty
+    last = weights.shape[-1] - 1 - jnp.argmax(weighty[:, ::-1], axis=-1)
+    index = jnp.where(jnp.any(hit, axis=-1), jnp.argmax(hit, axis=-1), last)
     before = jnp.take_along_axis(running - weights, index[:, None], axis=-1)[:, 0]
     return index, target - before
