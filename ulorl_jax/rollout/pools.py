@@ -44,7 +44,8 @@ class UnfinishedPool:
     @property
     def num_tokens(self) -> int:
         """Tokens sampled for the samples in the pool."""
-        return sum(sample.num_tokens for _, sample in self.occupied)
+        placed = [sample for _, sample in self.occupied]
+        return sum(sample.num_tokens for sample in [*placed, *self.waiting])
 
     def add_prompts(self, prompts: Iterable[Prompt], samples_per_prompt: int) -> None:
         """Queues G new samples of each prompt."""
