@@ -53,6 +53,7 @@ class DecodeState:
       tokens: `[C]` i32, last known token of the slot, the next step's input.
       lengths: `[C]` i32, its position: keys and values before it are in the cache.
       limits: `[C]` i32, prompt + L: the context length at which the sample is truncated.
+      drawn: `[C]` i32, tokens drawn since the slot was filled.
       sample_ids: `[C]` i32.
       active: `[C]` bool, the slot holds a sample that goes on.
       key: the run's PRNG key.
@@ -62,6 +63,7 @@ class DecodeState:
     tokens: jax.Array
     lengths: jax.Array
     limits: jax.Array
+    drawn: jax.Array
     sample_ids: jax.Array
     active: jax.Array
     key: jax.Array
@@ -245,7 +247,7 @@ def _init_state(spec: EngineSpec, seed: int) -> DecodeState:
 
     cache = kv_cache.init_cache(spec.model, spec.slots, spec.width)
     key = jax.random.key(seed)
-    return _constrain_state(spec, DecodeState(cache, zeros(), zeros(), zeros(), zeros(), zeros() > 0, key))
+    return _constrain_state(spec, DecodeState(cache, zeros(), zeros(), zeros(), zeros(), zeros(), zeros() > 0, key))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -276,6 +278,7 @@ def _insert(spec: EngineSpec, prefix: Prefix, state: DecodeState, rows, slots, s
             tokens=put(state.tokens, prefix.tokens[rows]),
             lengths=put(state.lengths, prefix.lengths[rows]),
             limits=put(state.limits, limits),
+            drawn=put(state.drawn, 0),
             sample_ids=put(state.sample_ids, sample_ids),
             active=put(state.active, True),
             key=state.key,
@@ -295,7 +298,14 @@ def _step(spec: EngineSpec, params, state: DecodeState) -> tuple[DecodeState, ja
     lengths = jnp.where(state.active, state.lengths + 1, state.lengths)
     tokens = jnp.where(state.active, tokens, state.tokens)
     ended = jnp.isin(tokens, jnp.asarray(spec.eos_ids, jnp.int32)) | (lengths + 1 >= state.limits)
-    state = dataclasses.replace(state, cache=cache, tokens=tokens, lengths=lengths, active=state.active & ~ended)
+    state = dataclasses.replace(
+        state,
+        cache=cache,
+        tokens=tokens,
+        lengths=lengths,
+        drawn=state.drawn + state.active,
+        active=state.active & ~ended,
+    )
     return state, tokens, logp
 
 
@@ -303,7 +313,8 @@ def _step(spec: EngineSpec, params, state: DecodeState) -> tuple[DecodeState, ja
 def _generate(spec: EngineSpec, params, state: DecodeState) -> tuple[DecodeState, jax.Array]:
     valid = state.active
     state, tokens, _ = _step(spec, params, state)
-    data = jnp.stack([tokens, valid.astype(jnp.int32), state.lengths + 1], axis=1)
+    # JetStream's client stops a request by the third column: tokens generated, the prompt not counted.
+    data = jnp.stack([tokens, valid.astype(jnp.int32), state.drawn], axis=1)
     return _constrain_state(spec, state), data
 
 
