@@ -25,19 +25,15 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments {argv[1:]}; overrides look like --config.steps=10")
     logging.set_verbosity(logging.WARNING)
     # Heavy imports after the flags are parsed: a typo is answered at once.
-    from ulorl_jax.io.files import write_atomically
     from ulorl_jax.loop import run
-    from ulorl_jax.parts import make_parts, make_workdir
+    from ulorl_jax.parts import make_parts
     from ulorl_jax.settings import Settings
 
-    workdir = pathlib.Path(WORKDIR.value)
     try:
         resolved = CONFIG.value.to_dict()
         settings = Settings.from_dict(resolved)
-        make_workdir(workdir)
-        write_atomically(workdir / "config.json", json.dumps(resolved, indent=2) + "\n")
         print(json.dumps(resolved), flush=True)
-        summary = run(make_parts(settings, workdir))
+        summary = run(make_parts(settings, pathlib.Path(WORKDIR.value)))
     except (ValueError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
     print(json.dumps(summary, indent=2))

@@ -8,6 +8,7 @@ finished, train on the groups that are complete, hand the new weights to the dec
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from ulorl_jax.clock import Clock, StopRequest
 from ulorl_jax.evaluate import evaluate
 from ulorl_jax.frontier import Frontier, device_state
 from ulorl_jax.io.checkpoints import Checkpoints
+from ulorl_jax.io.files import write_atomically
 from ulorl_jax.io.metrics import Metrics, read_metrics, write_summary
 from ulorl_jax.io.plots import plot_run
 from ulorl_jax.io.progress import Progress
@@ -67,6 +69,8 @@ def run(parts: Parts) -> dict[str, Any]:
             Metrics(parts.workdir, after_step=loop.at.step if resumed else -1) as metrics,
             Progress(s.steps, f"UloRL, M = {s.rollout.segments}", start=loop.at.step) as progress,
         ):
+            # Only now: a start that was refused has not touched the record of the run that is there.
+            write_atomically(parts.workdir / "config.json", json.dumps(dataclasses.asdict(s), indent=2) + "\n")
             if dropped := {why: n for why, n in parts.prompts.counts.items() if n and why != "kept"}:
                 progress.note(f"training questions left out: {dropped}, for example {parts.prompts.examples}")
             if not loop.at.start:

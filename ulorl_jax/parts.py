@@ -170,7 +170,9 @@ def data_files(settings: Settings, workdir: Path) -> dict[str, Path]:
     if not d.generate:
         return {"train": Path(d.train), "heldout": Path(d.heldout), "supervised": Path(d.supervised)}
     make = choose(GENERATORS, d.generate, "data.generate")
-    return make(workdir / "data", seed=settings.seed, max_output_tokens=settings.rollout.output_limit)
+    # A folder for each, so that a start that is refused later has not replaced another run's questions.
+    folder = workdir / "data" / f"seed_{settings.seed}_limit_{settings.rollout.output_limit}"
+    return make(folder, seed=settings.seed, max_output_tokens=settings.rollout.output_limit)
 
 
 def supervised_objective(logp, entropy, micro, first):
