@@ -80,7 +80,7 @@ def run(parts: Parts) -> dict[str, Any]:
             loop.clock.end_step()
             while loop.at.step < s.steps and not stop:
                 values = loop.step()
-                step, last = loop.at.step, loop.at.step == s.steps or bool(stop)
+                step = loop.at.step
                 evaluated = step % s.evaluation.every == 0 or step == s.steps
                 if evaluated:
                     values |= loop.evaluate()
@@ -88,15 +88,18 @@ def run(parts: Parts) -> dict[str, Any]:
                 values |= loop.clock.end_step()
                 metrics.write(step, values)
                 progress.update(step, {name: values[name] for name in SHOWN if name in values})
-                if values.get("train/updates", 0) == 0:
+                if not values["groups/informative"]:
                     progress.note(f"step {step}: no informative group was released; nothing to update")
-                if step % s.checkpoint.every == 0 or last:
+                elif values["train/skipped"]:
+                    progress.note(f"step {step}: an update was skipped: its loss or gradient is not finite")
+                if step % s.checkpoint.every == 0:
                     with loop.clock.phase("checkpoint"):
                         loop.save(checkpoints)
-                if evaluated or last:
+                if evaluated:
                     with loop.clock.phase("report"):
                         loop.report(stop)
         with loop.clock.phase("checkpoint"):
+            loop.save(checkpoints)  # does nothing where this step was saved a moment ago
             checkpoints.wait()
         loop.clock.end_step()
         return loop.report(stop)
@@ -167,6 +170,7 @@ class _Loop:
         with self.clock.phase("update"):
             score = self.parts.score
             scores = [score(self.state.params, batch) if score else None for batch in batches]
+            skipped = 0.0
             for batch, first in zip(batches, scores, strict=True):
                 self.state, metrics = self.parts.train_step(self.state, batch, first)
                 metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
@@ -177,7 +181,8 @@ class _Loop:
                 else:
                     self.at.ledger.trained += tokens
                     values["train/updates"] += 1
-                values |= metrics
+                skipped += metrics["train/skipped"]
+                values |= metrics | {"train/skipped": skipped}
         with self.clock.phase("weights"):
             self._sync_weights()
         values["train/compiles"] = float(self.parts.train_step._cache_size())  # pyright: ignore[reportFunctionMemberAccess]
@@ -244,7 +249,8 @@ class _Loop:
         """Writes summary.json and the picture; returns the summary."""
         parts, start = self.parts, self.at.start
         rows = read_metrics(parts.workdir / "metrics.jsonl")
-        scores = [row for row in rows if "heldout/sampled" in row]
+        # The first is in the checkpoint too, should someone have moved the metrics away.
+        scores = [{"step": 0} | start, *(row for row in rows if "heldout/sampled" in row)]
         names = ("heldout/sampled", "heldout/greedy")
         seconds = self.clock.totals
         summary = {name: scores[-1][name] for name in names} | {f"{name}_start": start[name] for name in names}

@@ -90,7 +90,12 @@ def make_parts(settings: Settings, workdir: Path) -> Parts:
     )
     verify = choose(VERIFIERS, s.verify.kind, "verify.kind")(s.verify.marker)
     old_logp = choose(IMPORTANCE, s.loss.importance, "loss.importance")
-    data_files(s, workdir)
+    warm = s.warm_start
+    if warm.checkpoint and not Path(warm.checkpoint).is_dir():
+        raise ValueError(
+            f"warm_start.checkpoint={warm.checkpoint!r} is no folder; give the warm_start folder of a finished "
+            f"run, such as runs/tiny/warm_start"
+        )
     optimizer = make_optimizer(s.optimizer)
     step_settings = StepSettings(s.rollout.temperature, s.train.logprob_chunk)
     objective = _ulorl_objective(s, old_logp)
@@ -164,11 +169,23 @@ def data_files(settings: Settings, workdir: Path) -> dict[str, Path]:
       workdir: the run's folder.
 
     Returns:
-      Paths of "train", "heldout" and "supervised".
+      Paths of "train", "heldout" and, where there is a warm start to train, "supervised".
+
+    Raises:
+      ValueError: a file is not there.
     """
     d = settings.data
     if not d.generate:
-        return {"train": Path(d.train), "heldout": Path(d.heldout), "supervised": Path(d.supervised)}
+        files = {"train": Path(d.train), "heldout": Path(d.heldout)}
+        if settings.warm_start.steps:
+            files["supervised"] = Path(d.supervised)
+        for split, path in files.items():
+            if not path.is_file():
+                raise ValueError(
+                    f"data.{split}={getattr(d, split)!r} is no file; give one of JSON lines with the fields "
+                    f"{d.question_field!r} and {d.answer_field!r}, or set data.generate=chain_sum"
+                )
+        return files
     make = choose(GENERATORS, d.generate, "data.generate")
     # A folder for each, so that a start that is refused later has not replaced another run's questions.
     folder = workdir / "data" / f"seed_{settings.seed}_limit_{settings.rollout.output_limit}"

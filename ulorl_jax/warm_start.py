@@ -39,21 +39,17 @@ def first_params(parts: Parts, stop: StopRequest) -> Any | None:
     s, warm = parts.settings, parts.settings.warm_start
     key = jax.random.key(s.seed)
     if warm.checkpoint:
-        if not Path(warm.checkpoint).is_dir():
-            raise ValueError(
-                f"warm_start.checkpoint={warm.checkpoint!r} is no folder; give the warm_start folder of a "
-                f"finished run, such as runs/tiny/warm_start"
-            )
         return _load(Path(warm.checkpoint), parts)
     if not warm.steps:
         return init_state(key, s.model, parts.optimizer, parts.training).params
     folder = parts.workdir / "warm_start"
-    if (cached := _load(folder, parts, optional=True)) is not None:
+    recipe = {"seed": s.seed, "data": dataclasses.asdict(s.data), "warm_start": dataclasses.asdict(warm)}
+    if (cached := _load(folder, parts, recipe)) is not None:
         return cached
     params = _train(parts, stop)
     if params is not None:
         with Checkpoints(folder, keep=1, fingerprint=fingerprint(parts)) as checkpoints:
-            checkpoints.save(warm.steps, state=params, host={}, arrays={})
+            checkpoints.save(warm.steps, state=params, host=recipe, arrays={})
     return params
 
 
@@ -102,22 +98,30 @@ def supervised_samples(parts: Parts) -> list[Sample]:
     return samples
 
 
-def _load(folder: Path, parts: Parts, optional: bool = False) -> Any | None:
+def _load(folder: Path, parts: Parts, recipe: dict[str, Any] | None = None) -> Any | None:
+    """The weights of a folder; with a recipe, only those it was followed for, and None where there are none."""
     s = parts.settings
     like = state_structs(s.model, parts.optimizer, parts.training).params
     with Checkpoints(folder, keep=1, fingerprint=fingerprint(parts)) as checkpoints:
-        if checkpoints.latest_step() is None and optional:
+        if recipe and checkpoints.latest_step() is None:
             return None
-        return checkpoints.restore(like).state
+        restored = checkpoints.restore(like)
+    if recipe and restored.host != recipe:
+        differ = [name for name in recipe if restored.host.get(name) != recipe[name]]
+        raise ValueError(
+            f"{folder} holds weights made with other settings (they differ in: {', '.join(differ)}); use another "
+            f"--workdir, or move this folder away to train them again"
+        )
+    return restored.state
 
 
 def _train(parts: Parts, stop: StopRequest) -> Any | None:
     s, warm = parts.settings, parts.settings.warm_start
+    samples = supervised_samples(parts)
     optimizer = make_optimizer(warm.optimizer)
     settings = StepSettings(temperature=1.0, logprob_chunk=s.train.logprob_chunk)
     step = make_train_step(s.model, supervised_objective, optimizer, parts.training, settings)
     state = init_state(jax.random.key(s.seed), s.model, optimizer, parts.training)
-    samples = supervised_samples(parts)
     order = np.random.default_rng([s.seed, len(samples)])
     shardings = batch_shardings(parts.training)
     with (
