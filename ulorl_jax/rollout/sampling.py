@@ -99,9 +99,11 @@ def truncate(logits: jax.Array, sampling: Sampling) -> jax.Array:
         return logits
     kept = min(top_k, logits.shape[-1]) if top_k else logits.shape[-1]
     ordered = jax.lax.top_k(logits, kept)[0]  # most likely first
-    probs = jax.nn.softmax(ordered, axis=-1)
-    inside = jnp.cumsum(probs, axis=-1) - probs < top_p  # what comes before it does not reach top_p yet
-    floor = jnp.min(jnp.where(inside, ordered, jnp.inf), axis=-1, keepdims=True)
+    floor = ordered[:, -1:]
+    if top_p < 1:  # a rounded sum may reach 1 too early, so 1 is not compared with
+        probs = jax.nn.softmax(ordered, axis=-1)
+        inside = jnp.cumsum(probs, axis=-1) - probs < top_p  # what comes before it does not reach top_p yet
+        floor = jnp.min(jnp.where(inside, ordered, jnp.inf), axis=-1, keepdims=True)
     return jnp.where(logits >= floor, logits, -jnp.inf)
 
 
