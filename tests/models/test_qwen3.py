@@ -92,9 +92,8 @@ def reference_experts(row, w, c):
     probs /= probs.sum()
     chosen = np.argsort(-probs)[: c.num_experts_per_tok]
     weights = probs[chosen] / (probs[chosen].sum() if c.norm_topk_prob else 1)
-    return sum(
-        p * swiglu(row, {m: w[m][e] for m in ("gate", "up", "down")}) for p, e in zip(weights, chosen, strict=True)
-    )
+    experts = [{m: w[m][e] for m in ("gate", "up", "down")} for e in chosen]
+    return sum(p * swiglu(row, expert) for p, expert in zip(weights, experts, strict=True))
 
 
 def alone(params, config, tokens):
