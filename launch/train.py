@@ -19,6 +19,19 @@ WORKDIR = flags.DEFINE_string(
 )
 
 
+def parse_flags(argv: list[str]) -> list[str]:
+    """absl's parser; a config key or file that is not there is answered in a line."""
+    try:
+        rest = app.parse_flags_with_usage(argv)
+        CONFIG.value.to_dict()  # raises what reading the file raised
+        return rest
+    except AttributeError as error:  # holds ml_collections' KeyError with its suggestion
+        text = error.args[0].args[0] if isinstance(error.args[0], KeyError) else str(error)
+        sys.exit(f"error: no config key {'. '.join(text.splitlines())} (configs/base.py has all keys)")
+    except OSError as error:
+        sys.exit(f"error: the config file cannot be read: {' '.join(str(error).split())}")
+
+
 def main(argv: list[str]) -> None:
     """Resolves the config, builds the parts, runs the loop, prints the summary."""
     if len(argv) > 1:
@@ -41,4 +54,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)
