@@ -1,5 +1,6 @@
 """io.checkpoints: what was saved comes back bit for bit, or one line says why not."""
 
+import logging
 import os
 import pathlib
 import resource
@@ -159,7 +160,10 @@ def test_a_step_that_is_saved_already_is_left_alone_and_an_older_one_is_refused(
 
 
 def test_nothing_to_restore_says_so(tmp_path):
-    with open_at(tmp_path) as checkpoints, pytest.raises(ValueError, match=r"no checkpoint of step None .* steps \[\]"):
+    with (
+        open_at(tmp_path) as checkpoints,
+        pytest.raises(ValueError, match=r"no checkpoint to restore in .* steps \[\]"),
+    ):
         checkpoints.restore(make_state())
 
 
@@ -239,7 +243,8 @@ def test_a_damaged_step_moved_aside_gives_way_to_the_one_before_and_can_be_saved
     assert (tmp_path / "2.damaged").is_dir()
 
 
-def test_a_run_killed_in_the_middle_of_a_write_resumes_from_the_step_before(tmp_path):
+@pytest.mark.parametrize("again", [2, 3])
+def test_a_run_killed_in_the_middle_of_a_write_resumes_from_the_step_before(tmp_path, again):
     program = f"""
         import os, pathlib, signal, jax.numpy as jnp, numpy as np
         from ulorl_jax.io.checkpoints import Checkpoints
@@ -258,9 +263,9 @@ def test_a_run_killed_in_the_middle_of_a_write_resumes_from_the_step_before(tmp_
     like = {"w": jnp.arange(3)}
     with Checkpoints(str(tmp_path), keep=3, fingerprint={}) as checkpoints:
         assert checkpoints.latest_step() == 1 and checkpoints.restore(like).host == {"cursor": 1}
-        assert checkpoints.save(2, state=like, host={"cursor": 20}, arrays={})
+        assert checkpoints.save(again, state=like, host={"cursor": 20}, arrays={})
         assert checkpoints.restore(like).host == {"cursor": 20}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", str(again)]
 
 
 @pytest.fixture
@@ -318,8 +323,13 @@ def test_host_state_that_is_not_a_number_is_refused_before_anything_is_written(t
     assert os.listdir(tmp_path) == []
 
 
-def test_saving_and_restoring_are_silent(tmp_path, capfd):
-    save(tmp_path, 1)
+def test_orbax_logs_nothing_whether_a_save_works_or_fails(tmp_path, capfd, caplog, full_disk):
+    caplog.set_level(logging.INFO, "absl")
     with open_at(tmp_path) as checkpoints:
+        caplog.clear()
+        checkpoints.save(1, state=make_state(), host=HOST, arrays={})
         checkpoints.restore(make_state())
-    assert capfd.readouterr() == ("", "")
+        checkpoints.save(2, state=make_state(), host=HOST, arrays={"a": np.zeros(100_000)})
+        with pytest.raises(ValueError, match="step 2 could not be written"):
+            checkpoints.wait()
+    assert not caplog.records and capfd.readouterr() == ("", "")

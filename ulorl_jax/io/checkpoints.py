@@ -1,9 +1,8 @@
 """Checkpoints: everything a run needs to go on, of one step, in one directory that appears all at once.
 
-A step directory holds three items: `state` and, if asked for, `device` (pytrees of
-arrays, written by orbax, each process its own shards) and `host` (JSON and NumPy arrays,
-the same in every process, written by process 0). Each item carries the checksums of its
-files; they are compared before anything is read, so damage has one name and one message.
+A step directory holds `state` and, if asked for, `device` (pytrees of arrays, each process
+writes its own shards) and `host` (JSON and NumPy arrays, the same in every process, so
+process 0 writes them). The checksums of all files are compared before anything is read.
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from types import TracebackType
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
+from orbax.checkpoint import future
 
 from ulorl_jax.io.checksums import find_damage, write_checksums
 from ulorl_jax.types import PyTree
@@ -84,7 +83,10 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(
                 max_to_keep=keep,
                 cleanup_tmp_directories=True,  # what a killed run left half-written
-                async_options=ocp.options.AsyncOptions(timeout_secs=_DEADLINE),
+                # Made asynchronously, a directory that cannot be made leaves threads that wait for it, minutes past exit.
+                async_options=ocp.options.AsyncOptions(
+                    timeout_secs=_DEADLINE, create_directories_asynchronously=False
+                ),
             ),
         )
 
@@ -165,9 +167,10 @@ class Checkpoints:
         """
         self.wait()
         steps = sorted(self._manager.all_steps())
-        step = (steps[-1] if steps else None) if step is None else step
-        if step not in steps:
-            raise ValueError(f"no checkpoint of step {step} in {self._directory}; it holds the steps {steps}")
+        if not steps or step not in (None, *steps):
+            which = "to restore" if step is None else f"of step {step}"
+            raise ValueError(f"no checkpoint {which} in {self._directory}; it holds the steps {steps}")
+        step = steps[-1] if step is None else step
         directory = self._directory / str(step)
         earlier = [other for other in steps if other < step]
         self._check(directory / "host", earlier)
@@ -176,17 +179,13 @@ class Checkpoints:
         likes = {"state": like_state} if like_device is None else {"state": like_state, "device": like_device}
         for item in likes:
             self._check(directory / item, earlier)
-        trees = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                **{item: ocp.args.StandardRestore(jax.tree.map(_abstract, like)) for item, like in likes.items()}
-            ),
-        )
+        items = {item: ocp.args.StandardRestore(jax.tree.map(_abstract, like)) for item, like in likes.items()}
+        trees = self._manager.restore(step, args=ocp.args.Composite(**items))
         arrays = _Host().restore(directory / "host")
         return Restored(step, trees["state"], about["host"], arrays, None if like_device is None else trees["device"])
 
     def latest_step(self) -> int | None:
-        """The step of the newest complete checkpoint, None without any."""
+        """The newest step, None without any. One still being written counts; after `wait` none is."""
         return self._manager.latest_step()
 
     def wait(self) -> None:
@@ -210,7 +209,7 @@ class Checkpoints:
     def __enter__(self) -> Checkpoints:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def _failed(self, error: BaseException) -> ValueError:
@@ -220,8 +219,7 @@ class Checkpoints:
         )
 
     def _check(self, item: epath.Path, earlier: list[int]) -> None:
-        damage = find_damage(item)
-        if damage is not None:
+        if (damage := find_damage(item)) is not None:
             then = f"resumes from step {earlier[-1]}" if earlier else "starts from the beginning (it is the only one)"
             raise ValueError(
                 f"checkpoint {item.parent} is damaged: {damage}; move this directory away, and the run {then}"
@@ -238,9 +236,8 @@ class Checkpoints:
             names = [name for name in [*want, *(set(got) - set(want))] if _value(got, name) != _value(want, name)]
             if names:
                 rows = ", ".join(f"{name} is {_value(got, name)}, want {_value(want, name)}" for name in names[:5])
-                more = f" and {len(names) - 5} more" if len(names) > 5 else ""
                 raise ValueError(
-                    f"checkpoint {directory} is of another {what}: {rows}{more}; use the config it was saved with, or "
+                    f"checkpoint {directory} is of another {what}: {rows}; use the config it was saved with, or "
                     f"another directory"
                 )
 
@@ -256,8 +253,8 @@ class _Device(ocp.StandardCheckpointHandler):
 class _Host(ocp.handlers.AsyncCheckpointHandler):
     """Writes `about.json` and `arrays.npz`, in process 0: every process holds the same."""
 
-    async def async_save(self, directory: epath.Path, args: _HostSave) -> list[ocp.future.Future]:  # type: ignore[override]
-        return [ocp.future.CommitFutureAwaitingContractedSignals(self._write(directory, args), name="host")]
+    async def async_save(self, directory: epath.Path, args: _HostSave) -> list[future.Future]:  # type: ignore[override]
+        return [future.CommitFutureAwaitingContractedSignals(self._write(directory, args), name="host")]
 
     async def _write(self, directory: epath.Path, args: _HostSave) -> None:
         if jax.process_index() == 0:

@@ -89,11 +89,9 @@ class _Reader:
 
 
 def _flat(parts: list[np.ndarray], dtype: Any) -> np.ndarray:
-    assert all(part.dtype == dtype for part in parts), f"want {dtype}, got {({part.dtype for part in parts})}"
+    assert all(part.dtype == dtype for part in parts), f"want arrays of {np.dtype(dtype)}"
     return np.concatenate([np.empty(0, dtype), *parts])
 
 
 def _same(a: Prompt, b: Prompt) -> bool:
-    return a is b or (
-        np.array_equal(a.tokens, b.tokens) and (a.reference, a.source) == (b.reference, b.source)
-    )
+    return a is b or (np.array_equal(a.tokens, b.tokens) and (a.reference, a.source) == (b.reference, b.source))
