@@ -13,31 +13,34 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from configs import tiny
+from ulorl_jax.settings import Settings
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DEADLINE = 300.0  # seconds for anything a test waits for
 
-# configs/tiny.py made smaller: several segments per sample, every phase, a few seconds.
+# configs/tiny.py made smaller: several segments per sample, an update at every step, all in seconds.
 SMALL = {
     "steps": 10,
     "model.hidden_size": 32,
     "model.intermediate_size": 64,
     "model.num_hidden_layers": 1,
     "data.heldout_rows": 16,
-    "data.max_prompt_tokens": 24,
+    "data.max_prompt_tokens": 8,
     "rollout.output_limit": 40,
     "rollout.segments": 4,
     "rollout.samples_per_prompt": 8,
     "rollout.slots": 24,
     "rollout.prefill_rows": 8,
-    "rollout.prefill_lengths": (64,),
-    "train.row_lengths": (64,),
+    "rollout.prefill_lengths": (48,),
+    "train.row_lengths": (48,),
     "train.rows_per_micro_batch": 8,
-    "train.logprob_chunk": 64,
-    "optimizer.learning_rate": 3e-3,
+    "train.logprob_chunk": 48,
+    "optimizer.learning_rate": 1e-3,
     "optimizer.warmup_steps": 0,
     "warm_start.steps": 60,
     "warm_start.rows": 8,
-    "warm_start.row_length": 64,
+    "warm_start.row_length": 48,
     "warm_start.optimizer.warmup_steps": 5,
     "warm_start.optimizer.decay_steps": 60,
     "evaluation.every": 4,
@@ -45,10 +48,43 @@ SMALL = {
 }
 
 
+def task(folder: pathlib.Path) -> dict:
+    """Writes a task that a minute-old policy gets right half the time: some x, a mark, and a 1 rather than a 2.
+
+    Args:
+      folder: where to.
+
+    Returns:
+      Overrides that train on it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    lengths = np.exp(rng.uniform(0, np.log(30), 128)).astype(int)
+    answers = ["x" * length + f"#{digit}" for length, digit in zip(lengths, rng.integers(1, 3, 128), strict=True)]
+    rows = {
+        "train": [(f"{i:02}=", "#1") for i in range(80)],
+        "heldout": [(f"{i:02}=", "#1") for i in range(80, 96)],
+        "supervised": [(f"{i:02}=", answer) for i, answer in zip(rng.integers(0, 80, 128), answers, strict=True)],
+    }
+    overrides = {"data.generate": "", "data.id_field": "question"}
+    for name, pairs in rows.items():
+        overrides[f"data.{name}"] = str(folder / f"{name}.jsonl")
+        lines = [json.dumps({"question": question, "answer": answer}) + "\n" for question, answer in pairs]
+        (folder / f"{name}.jsonl").write_text("".join(lines))
+    return overrides
+
+
 def command(workdir: pathlib.Path, overrides: dict | None = None, config: str = "configs/tiny.py") -> list[str]:
     """The line a user would type."""
     flags = [f"--config.{key}={value}" for key, value in (overrides or {}).items()]
     return [sys.executable, "launch/train.py", f"--config={config}", f"--workdir={workdir}", *flags]
+
+
+def settings(overrides: dict | None = None) -> Settings:
+    """What launch/train.py makes of such flags, for a run in this process on its eight devices."""
+    config = tiny.get_config()
+    config.update_from_flattened_dict(SMALL | {"mesh.data": 1, "mesh.fsdp": 8} | (overrides or {}))
+    return Settings.from_dict(config.to_dict())
 
 
 def environment(devices: int = 1) -> dict[str, str]:
@@ -135,11 +171,22 @@ class Saved:
     arrays: dict[str, np.ndarray]
     host: dict
 
+    def params(self) -> dict[str, bytes]:
+        """The weights, bit for bit; a warm start has nothing else."""
+        of_state = any(name.startswith("state['params']") for name in self.arrays)
+        prefix = "state['params']" if of_state else "state"
+        return {name.removeprefix(prefix): x.tobytes() for name, x in self.arrays.items() if name.startswith(prefix)}
+
 
 def last_checkpoint(workdir: pathlib.Path) -> Saved:
-    """Reads the newest checkpoint of a run, without knowing the run's settings."""
-    step = checkpoint_steps(workdir)[-1]
-    folder = workdir / "checkpoints" / str(step)
+    """The newest checkpoint of a run."""
+    return read_checkpoint(workdir / "checkpoints")
+
+
+def read_checkpoint(folder: str | pathlib.Path) -> Saved:
+    """The newest checkpoint of a folder, read without knowing the settings of its run."""
+    step = max(int(path.name) for path in pathlib.Path(folder).iterdir() if path.name.isdigit())
+    folder = pathlib.Path(folder) / str(step)
     arrays = {}
     for item in ("state", "device"):
         if (folder / item).exists():

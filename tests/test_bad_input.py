@@ -7,11 +7,9 @@ import subprocess
 
 import pytest
 
-from configs import tiny
 from tests import runs
 from ulorl_jax.loop import run
 from ulorl_jax.parts import make_parts
-from ulorl_jax.settings import Settings
 
 
 def refused_by_command_line(workdir, overrides, config="configs/tiny.py"):
@@ -29,17 +27,10 @@ def refused_by_command_line(workdir, overrides, config="configs/tiny.py"):
     return done.stderr
 
 
-def settings(overrides):
-    """What launch/train.py makes of its flags."""
-    config = tiny.get_config()
-    config.update_from_flattened_dict(runs.SMALL | {"mesh.data": 1, "mesh.fsdp": 8} | overrides)
-    return Settings.from_dict(config.to_dict())
-
-
 def refused(workdir, overrides):
     """The same start in this process; launch/train.py prints the error after "error: " and exits with 1."""
     with pytest.raises(ValueError) as caught:
-        run(make_parts(settings(overrides), workdir))
+        run(make_parts(runs.settings(overrides), workdir))
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -113,8 +104,8 @@ def test_a_config_file_that_is_not_there_is_named(tmp_path):
     [
         ({"rollout.slots": 0}, ["rollout.slots", "got 0", "set it to 1 or more"]),
         ({"rollout.slots": 12}, ["rollout.slots", "multiple of 8", "got 12", "16 would work"]),
-        ({"train.row_lengths": (32,)}, ["train.row_lengths", "24 + 40", "(32,)", "add 64"]),
-        ({"rollout.prefill_lengths": (32,)}, ["rollout.prefill_lengths", "24 + 40", "(32,)", "add 64"]),
+        ({"train.row_lengths": (32,)}, ["train.row_lengths", "8 + 40", "(32,)", "add 48"]),
+        ({"rollout.prefill_lengths": (32,)}, ["rollout.prefill_lengths", "8 + 40", "(32,)", "add 48"]),
         ({"loss.importance": "tois"}, ["loss.importance=tois", "rollout.segments", "got 4", "set rollout.segments=1"]),
         ({"loss.importance": "poise"}, ["loss.importance", "pois", "sais", "tois", "got 'poise'"]),
         ({"mesh.fsdp": 3}, ["needs 3 devices", "there are 8", "mesh.fsdp=-1"]),
@@ -150,7 +141,7 @@ def test_a_missing_and_an_empty_prompt_file_are_named(tmp_path):
 def test_a_prompt_longer_than_the_limit_is_skipped_and_counted(tmp_path):
     train = write_rows(tmp_path / "train.jsonl", ["a1b2=", "a" * 25, "a3b4="])
     few = {"steps": 1, "evaluation.every": 1}
-    summary = run(make_parts(settings(own_data(tmp_path, train) | few), tmp_path / "run"))
+    summary = run(make_parts(runs.settings(own_data(tmp_path, train) | few), tmp_path / "run"))
     assert summary["prompts"] == {"kept": 2, "too_long": 1, "unencodable": 0, "duplicates": 0}
     assert summary["steps"] == 1
 
@@ -161,7 +152,7 @@ class TestAnExistingRun:
     @pytest.fixture(scope="class")
     def good(self, tmp_path_factory):
         workdir = tmp_path_factory.mktemp("bad_input") / "run"
-        run(make_parts(settings({"steps": 2, "checkpoint.every": 1, "warm_start.steps": 2}), workdir))
+        run(make_parts(runs.settings({"steps": 2, "checkpoint.every": 1, "warm_start.steps": 2}), workdir))
         return workdir
 
     @pytest.fixture
@@ -199,7 +190,7 @@ class TestAnExistingRun:
 
         newest.rename(workdir.parent / "damaged")
         overrides = {"steps": 3, "checkpoint.every": 1, "warm_start.steps": 2}
-        summary = run(make_parts(settings(overrides), workdir))
+        summary = run(make_parts(runs.settings(overrides), workdir))
         assert summary["steps"] == 3
         assert [row["step"] for row in runs.rows(workdir)] == [0, 1, 2, 3]
 

@@ -12,18 +12,24 @@ KEEP = {"rollout.kv": "keep", "train.updates_per_step": 2}
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
+def task(tmp_path_factory):
+    """Overrides for a task with an update at nearly every step."""
+    return runs.task(tmp_path_factory.mktemp("task"))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, task):
     """The run all others must equal, with the cache recomputed (the default)."""
     workdir = tmp_path_factory.mktemp("runs") / "uninterrupted"
-    runs.run(workdir)
+    runs.run(workdir, task)
     return workdir
 
 
 @pytest.fixture(scope="module")
-def uninterrupted_keep(tmp_path_factory):
+def uninterrupted_keep(tmp_path_factory, task):
     """The same with the cache kept over updates, and two updates per step."""
     workdir = tmp_path_factory.mktemp("runs") / "uninterrupted_keep"
-    runs.run(workdir, KEEP)
+    runs.run(workdir, task | KEEP)
     return workdir
 
 
@@ -45,7 +51,7 @@ def kill(process):
     assert process.wait(runs.DEADLINE) == -signal.SIGKILL
 
 
-def kill_in_the_middle_of_a_step(workdir, overrides=None):
+def kill_in_the_middle_of_a_step(workdir, overrides):
     """Kills a run that is past its checkpoint of step 4 and has finished step 5."""
     process = runs.start(workdir, overrides)
     runs.wait_for(lambda: runs.num_rows(workdir) >= 6, process, "step 5", pause=0.001)
@@ -57,10 +63,10 @@ def kill_in_the_middle_of_a_step(workdir, overrides=None):
     assert all(sample["finished"] == "" for sample in unfinished)
 
 
-def kill_while_a_checkpoint_is_written(workdir):
+def kill_while_a_checkpoint_is_written(workdir, task):
     """Kills a run, if need be again and again, until a half-written checkpoint is left behind."""
     for _ in range(5):
-        process = runs.start(workdir)
+        process = runs.start(workdir, task)
         runs.wait_for(lambda: not runs.half_written(workdir), process, "the clean-up", pause=0.001)
         runs.wait_for(lambda: runs.half_written(workdir), process, "a checkpoint", pause=0)
         kill(process)
@@ -69,33 +75,33 @@ def kill_while_a_checkpoint_is_written(workdir):
     raise AssertionError("no kill came while a checkpoint was written")
 
 
-def test_killed_during_the_warm_start_it_ends_as_if_nothing_had_been(tmp_path, uninterrupted):
+def test_killed_during_the_warm_start_it_ends_as_if_nothing_had_been(tmp_path, task, uninterrupted):
     workdir = tmp_path / "run"
-    process = runs.start(workdir)
+    process = runs.start(workdir, task)
     metrics = workdir / "warm_start_metrics" / "metrics.jsonl"
     runs.wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") >= 1, process, "the warm start")
     kill(process)
     assert not (workdir / "metrics.jsonl").exists() and not runs.checkpoint_steps(workdir)
-    runs.run(workdir)
+    runs.run(workdir, task)
     assert_equal(workdir, uninterrupted)
 
 
-def test_killed_in_the_middle_of_a_step_it_ends_as_if_nothing_had_been(tmp_path, uninterrupted):
-    kill_in_the_middle_of_a_step(tmp_path / "run")
-    runs.run(tmp_path / "run")
+def test_killed_in_the_middle_of_a_step_it_ends_as_if_nothing_had_been(tmp_path, task, uninterrupted):
+    kill_in_the_middle_of_a_step(tmp_path / "run", task)
+    runs.run(tmp_path / "run", task)
     assert_equal(tmp_path / "run", uninterrupted)
 
 
-def test_killed_in_the_middle_of_a_checkpoint_it_ends_as_if_nothing_had_been(tmp_path, uninterrupted):
-    kill_while_a_checkpoint_is_written(tmp_path / "run")
-    runs.run(tmp_path / "run")
+def test_killed_in_the_middle_of_a_checkpoint_it_ends_as_if_nothing_had_been(tmp_path, task, uninterrupted):
+    kill_while_a_checkpoint_is_written(tmp_path / "run", task)
+    runs.run(tmp_path / "run", task)
     assert not runs.half_written(tmp_path / "run")
     assert_equal(tmp_path / "run", uninterrupted)
 
 
-def test_killed_with_a_kept_cache_it_ends_as_if_nothing_had_been(tmp_path, uninterrupted_keep):
-    kill_in_the_middle_of_a_step(tmp_path / "run", KEEP)
-    runs.run(tmp_path / "run", KEEP)
+def test_killed_with_a_kept_cache_it_ends_as_if_nothing_had_been(tmp_path, task, uninterrupted_keep):
+    kill_in_the_middle_of_a_step(tmp_path / "run", task | KEEP)
+    runs.run(tmp_path / "run", task | KEEP)
     assert_equal(tmp_path / "run", uninterrupted_keep)
     kinds = {
         kind for sample in runs.last_checkpoint(tmp_path / "run").host["samples"] for *_, kind in sample["segments"]
@@ -111,9 +117,9 @@ def test_the_comparison_tells_runs_of_two_policies_apart(uninterrupted, uninterr
     assert not np.array_equal(one.arrays[embed], two.arrays[embed])
 
 
-def test_signals_stop_a_run_with_exit_code_0_and_it_goes_on_where_it_was(tmp_path, uninterrupted):
+def test_signals_stop_a_run_with_exit_code_0_and_it_goes_on_where_it_was(tmp_path, task, uninterrupted):
     workdir = tmp_path / "run"
-    process = runs.start(workdir)
+    process = runs.start(workdir, task)
     metrics = workdir / "warm_start_metrics" / "metrics.jsonl"
     runs.wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") >= 1, process, "the warm start")
     process.send_signal(signal.SIGTERM)
@@ -121,13 +127,13 @@ def test_signals_stop_a_run_with_exit_code_0_and_it_goes_on_where_it_was(tmp_pat
     assert not runs.checkpoint_steps(workdir)
 
     for number, step in ((signal.SIGTERM, 3), (signal.SIGINT, 7)):
-        process = runs.start(workdir)
+        process = runs.start(workdir, task)
         runs.wait_for(lambda step=step: runs.num_rows(workdir) >= step + 1, process, f"step {step}", pause=0.001)
         process.send_signal(number)
         assert runs.finish(process) == 0
         rows, summary = runs.rows(workdir), runs.summary(workdir)
         assert summary["stopped"] == number.name
         assert runs.checkpoint_steps(workdir)[-1] == rows[-1]["step"] == summary["steps"] < runs.SMALL["steps"]
-    runs.run(workdir)
+    runs.run(workdir, task)
     assert_equal(workdir, uninterrupted)
     assert "Traceback" not in (tmp_path / "run.err").read_text()
