@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -297,12 +298,16 @@ def test_a_write_that_fails_behind_the_run_is_raised_at_the_next_call_and_does_n
         assert checkpoints.restore(make_state()).step == 4
 
 
-def test_a_directory_replaced_under_the_run_is_an_error_that_names_it(tmp_path):
+def test_a_directory_replaced_under_the_run_is_an_error_that_names_it_and_leaves_no_thread_waiting(tmp_path):
     run = tmp_path / "run"
+    before = set(threading.enumerate())
     with pytest.raises(ValueError, match=f"step 1 could not be written to {run}"), open_at(run) as checkpoints:
         shutil.rmtree(run)
         run.write_text("")
         checkpoints.save(1, state=make_state(), host=HOST, arrays={})
+    for thread in set(threading.enumerate()) - before:
+        thread.join(20)
+        assert thread.daemon or not thread.is_alive(), f"{thread.name} would hold up the end of the run"
 
 
 def test_a_directory_that_cannot_be_written_is_refused_at_once(tmp_path):

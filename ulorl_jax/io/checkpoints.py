@@ -83,10 +83,8 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(
                 max_to_keep=keep,
                 cleanup_tmp_directories=True,  # what a killed run left half-written
-                # Made asynchronously, a directory that cannot be made leaves threads that wait for it, minutes past exit.
-                async_options=ocp.options.AsyncOptions(
-                    timeout_secs=_DEADLINE, create_directories_asynchronously=False
-                ),
+                # False, since threads wait for minutes, past exit, for a directory that could not be made.
+                async_options=ocp.options.AsyncOptions(_DEADLINE, create_directories_asynchronously=False),
             ),
         )
 
@@ -115,8 +113,7 @@ class Checkpoints:
           False if the latest checkpoint is of this step already; it is left as it is.
 
         Raises:
-          ValueError: the write before this one failed, this one could not be started,
-            `step` is older than the latest one, or `host` holds NaN or infinity.
+          ValueError: this write or the one before failed, `step` is old, or `host` holds NaN or infinity.
         """
         self.wait()
         latest = self.latest_step()
