@@ -1,4 +1,4 @@
-"""How pytest treats this folder: notebooks run under `--nbmake`, as on a reader's machine; scripts are never imported."""
+"""How pytest treats this folder: notebooks run under `--nbmake`, scripts are never imported."""
 
 import os
 

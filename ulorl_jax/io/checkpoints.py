@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 from typing import Any
 
 import jax
@@ -55,7 +56,7 @@ class Checkpoints:
       ValueError: the directory cannot be written, or `keep` is below 1.
     """
 
-    def __init__(self, directory: str, *, keep: int, fingerprint: dict[str, Any]):
+    def __init__(self, directory: str | os.PathLike[str], *, keep: int, fingerprint: dict[str, Any]):
         if keep < 1:
             raise ValueError(f"the number of checkpoints to keep must be at least 1, got {keep}")
         logging.getLogger("absl").addFilter(_not_from_orbax)
