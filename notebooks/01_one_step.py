@@ -108,9 +108,10 @@ from ulorl_jax.settings import Settings
 
 config = tiny.get_config()
 config.seed = 0
-config.rollout.slots = 96  # C: 12 prompts x G
+config.rollout.slots = 64  # C: 8 prompts x G
+config.train.rows_per_micro_batch = 24  # room for every step below, so that one shape is compiled
 config.loss.sigma = 0.2  # nats; the paper's. configs/tiny.py has 0.12, for a longer warm start
-config.optimizer.warmup_steps = 1  # full learning rate at once, so that the policy moves in one update
+config.optimizer.update(learning_rate=1e-3, warmup_steps=1)  # large, so that one update can be seen
 config.warm_start.update(steps=300, samples=22, rows=8)  # short: right about two times in five
 config.warm_start.optimizer.update(learning_rate=8e-3, decay_steps=300)
 
@@ -276,7 +277,8 @@ R = np.concatenate([group.rewards for group in released.informative])
 group_id = np.repeat(
     [group.prompt_id for group in released.informative], [len(g.samples) for g in released.informative]
 )
-A = np.asarray(group_advantages(jnp.asarray(R), jnp.asarray(group_id)))
+advantages_of = jax.jit(group_advantages)
+A = np.asarray(advantages_of(R, group_id))
 
 first = group_id == group_id[0]
 show(f"R of the group of prompt {group_id[0]}", R[first])
@@ -542,7 +544,7 @@ def next_step():
     samples = [sample for group in released.informative for sample in group.samples]
     rewards = np.concatenate([group.rewards for group in released.informative])
     ids = np.repeat(np.arange(len(released.informative)), [len(group.samples) for group in released.informative])
-    advantages = np.asarray(group_advantages(jnp.asarray(rewards), jnp.asarray(ids)))  # 6
+    advantages = np.asarray(advantages_of(rewards, ids))  # 6
     batch = pack(
         samples, advantages, rewards, lengths=settings.train.row_lengths,
         rows_per_micro_batch=settings.train.rows_per_micro_batch,
@@ -648,6 +650,7 @@ table = 0.5 * jax.random.normal(jax.random.key(0), (5, 5)) + 4.0 * jnp.eye(5)[jn
 table = table * jnp.array([1.0, 1.0, 0.1, 0.1, 1.0])[:, None]  # sure after tokens 0 and 1, unsure after 2 and 3
 
 
+@jax.jit
 def policy_of(table):
     """logp and entropy, [4, 6] each, in nats: the hidden state is the token's row, the head is the identity."""
     return logprobs.token_logprobs(table[tokens], jnp.eye(5), tokens)
@@ -683,12 +686,13 @@ def reinforce(table):
     return -jnp.sum(toy_A * policy_of(table)[0] * toy_mask) / toy_mask.sum()
 
 
-of_pois = jax.grad(toy_loss, has_aux=True)(table)[0]
-of_reinforce = jax.grad(reinforce)(table)
+toy_gradient = jax.jit(jax.grad(toy_loss, has_aux=True), static_argnames="old_logp_of")
+of_pois = toy_gradient(table)[0]
+of_reinforce = jax.jit(jax.grad(reinforce))(table)
 older = policy_of(table + 0.3 * jax.random.normal(jax.random.key(1), table.shape))[
     0
 ]  # as an older policy would have drawn
-of_sais, metrics = jax.grad(toy_loss, has_aux=True)(table, old_logp_of=importance.segment_aware, rollout_logp=older)
+of_sais, metrics = toy_gradient(table, old_logp_of=importance.segment_aware, rollout_logp=older)
 show("gradient, POIS", of_pois, "per logit of the table")
 for name, gradient in (("POIS", of_pois), ("SAIS", of_sais)):
     print(f"{name}: largest difference to REINFORCE's gradient {jnp.abs(gradient - of_reinforce).max():.1e}")
@@ -707,7 +711,7 @@ print(f"SAIS: the clip removed the gradient of {metrics['ratio/clip_frac']:.0%} 
 show("H_i", jnp.sum(entropy * toy_mask, axis=1) / toy_mask.sum(axis=1), "nats")
 show("MPT (9)", mastered.mastered_positive_mask(logp, toy_R, toy_mask, tau=0.9))
 for sigma in (0.0, 0.5, 0.8, 1.2, jnp.inf):
-    gradient, metrics = jax.grad(toy_loss, has_aux=True)(table, sigma=sigma)
+    gradient, metrics = toy_gradient(table, sigma=sigma)
     print(f"sigma {sigma:4}: {metrics['dmmpt/masked_frac']:4.0%} left out; row 0: {1000 * gradient[0]} thousandths")
 
 # %% [markdown]
@@ -725,7 +729,7 @@ def my_loss(table):
     )  # fmt: skip
 
 
-gradient, metrics = jax.grad(my_loss, has_aux=True)(table)
+gradient, metrics = jax.jit(jax.grad(my_loss, has_aux=True))(table)
 show("gradient, my loss", gradient, "per logit of the table")
 print(f"loss {metrics['loss/policy']:.4f}, norm of the gradient {jnp.linalg.norm(gradient):.4f}")
 print(f"\nthe notebook took {time.perf_counter() - began:.0f} s from its imports on")
