@@ -76,7 +76,7 @@ def task(folder: pathlib.Path) -> dict:
 
 def command(workdir: pathlib.Path, overrides: dict | None = None, config: str = "configs/tiny.py") -> list[str]:
     """The line a user would type."""
-    flags = [f"--config.{key}={value}" for key, value in (overrides or {}).items()]
+    flags = [f"--config.{key}={value}" for key, value in (overrides or {}).items() if value is not None]
     return [sys.executable, "launch/train.py", f"--config={config}", f"--workdir={workdir}", *flags]
 
 
