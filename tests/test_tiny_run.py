@@ -79,12 +79,7 @@ def two_steps(workdir, task, **overrides):
 def test_one_seed_gives_one_run_and_another_seed_another(tmp_path, task):
     one, same, other = (two_steps(tmp_path / name, task, seed=seed) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
     assert one == same
-    differ = {
-        name
-        for row, row_of_other in zip(one, other, strict=True)
-        for name in row
-        if row[name] != row_of_other.get(name)
-    }
+    differ = {name for a, b in zip(one, other, strict=True) for name in a if a[name] != b.get(name)}
     assert {"rollout/len_mean", "rollout/tokens", "heldout/sampled_len_mean"} <= differ
     one, same, other = (runs.last_checkpoint(tmp_path / name).params() for name in "abc")
     assert one == same and one != other
@@ -125,7 +120,7 @@ def test_eight_devices_give_the_run_of_one(tmp_path, task):
 
 @pytest.mark.slow
 def test_it_learns_to_add_digits_better_than_its_teacher_did(tmp_path):
-    """Half the warm start and a third of the steps of configs/tiny.py: held-out reward rises by many standard errors."""
+    """With half the warm start and a third of the steps of configs/tiny.py."""
     overrides = dict.fromkeys(runs.SMALL)  # none of them
     process = runs.start(tmp_path / "run", overrides | {"steps": 25, "warm_start.steps": 400, "evaluation.every": 25})
     assert runs.finish(process) == 0
