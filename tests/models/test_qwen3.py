@@ -133,8 +133,13 @@ def test_a_sample_packed_beside_others_has_the_hidden_states_it_has_alone(config
     params = make_params(config)
     tokens, positions, sample_ids, places = two_rows(np.random.default_rng(2))
     hidden = packed(params, config, tokens, positions, sample_ids)
-    for row, place in places:
-        np.testing.assert_allclose(hidden[row, place], alone(params, config, tokens[row, place]), atol=1e-5)
+    lone = np.zeros((3, len(places), tokens.shape[1]), np.int32)  # tokens, positions, sample_ids: a row per sample
+    for n, (row, place) in enumerate(places):
+        size = place.stop - place.start
+        lone[:, n, :size] = tokens[row, place], np.arange(size), 1
+    wanted = packed(params, config, *lone)
+    for n, (row, place) in enumerate(places):
+        np.testing.assert_allclose(hidden[row, place], wanted[n, : place.stop - place.start], atol=1e-5)
 
 
 @BOTH

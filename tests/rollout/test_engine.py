@@ -177,7 +177,7 @@ def test_jetstreams_one_token_verb_draws_the_same_tokens(params, contexts, outpu
 def test_an_existing_prefix_is_continued_exactly(params, contexts, outputs):
     engine = make_engine(temperature=0.0)
     whole = np.concatenate([contexts[0], outputs[0]])[:14]
-    pieces, prefix = (whole[:5], whole[5:6], whole[6:]), None
+    pieces, prefix = (whole[:5], whole[5:]), None
     for piece in pieces:  # each padded, with ids that must not be seen
         padded = np.concatenate([piece, np.full(10 - len(piece), 77)]).astype(np.int32)
         prefix = engine.prefill(params=params, existing_prefix=prefix, padded_tokens=padded, true_length=len(piece))
