@@ -111,7 +111,7 @@ def ulorl_loss(
 
     Returns:
       loss `[]` f32, and metrics that sum over micro-batches: those of
-      `clipped_surrogate_loss` (over the tokens left in), `entropy/mean`,
+      `clipped_surrogate_loss` (a token left out has ratio 1), `entropy/mean`,
       `dmmpt/mpt_frac` and `dmmpt/masked_frac`, each over num_tokens.
 
     Example:
@@ -138,10 +138,12 @@ def ulorl_loss(
         clip_low=clip_low,
         clip_high=clip_high,
     )
+    masked_frac = jnp.sum(left_out) / num_tokens
     metrics |= {
+        "ratio/mean": metrics["ratio/mean"] + masked_frac,
         "entropy/mean": jax.lax.stop_gradient(masked_sum(entropy, mask)) / num_tokens,
         "dmmpt/mpt_frac": jnp.sum(mastered) / num_tokens,
-        "dmmpt/masked_frac": jnp.sum(left_out) / num_tokens,
+        "dmmpt/masked_frac": masked_frac,
     }
     return loss, metrics
 
