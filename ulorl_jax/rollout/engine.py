@@ -136,7 +136,7 @@ class PolicyEngine(engine_api.Engine):
         Returns:
           The prefix of the N contexts.
         """
-        return _prefill(self.spec, params, jnp.asarray(tokens), jnp.asarray(lengths), None)
+        return _prefill(self.spec, params, tokens, lengths, None)
 
     def insert_batch(
         self,
@@ -160,7 +160,7 @@ class PolicyEngine(engine_api.Engine):
         Returns:
           The new state.
         """
-        return _insert(self.spec, prefix, state, *map(jnp.asarray, (rows, slots, sample_ids, limits)))
+        return _insert(self.spec, prefix, state, rows, slots, sample_ids, limits)
 
     def generate_segment(
         self, params: PyTree, decode_state: DecodeState, max_tokens: int
