@@ -121,6 +121,7 @@ def test_a_config_file_that_is_not_there_is_named(tmp_path):
             ["warm_start.checkpoint and warm_start.steps", "set the other to 0"],
         ),
         ({"warm_start.row_length": 8}, ["supervised.jsonl", "warm_start.row_length=8", "warm_start.samples=32"]),
+        ({"warm_start.optimizer.decay_steps": 5}, ["warm_start.optimizer.decay_steps", "got 5", "6 or more"]),
         ({"tokenizer.eos_ids": (400,)}, ["tokenizer.eos_ids", "model.vocab_size (128)", "got (400,)"]),
     ],
     ids=lambda value: ",".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",

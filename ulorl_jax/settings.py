@@ -248,6 +248,13 @@ def check(settings: Settings) -> None:
         m,
         "set rollout.segments=1, or loss.importance=pois or sais",
     )
+    for name, o in (("optimizer", s.optimizer), ("warm_start.optimizer", s.warm_start.optimizer)):
+        _demand(
+            o.decay_steps == 0 or o.decay_steps > o.warmup_steps,
+            f"{name}.decay_steps counts the warm-up, so it must be more than {name}.warmup_steps ({o.warmup_steps})",
+            o.decay_steps,
+            f"{o.warmup_steps + 1} or more, or 0 for a constant rate",
+        )
     bad_eos = [i for i in s.tokenizer.eos_ids if not 0 <= i < s.model.vocab_size]
     _demand(
         bool(s.tokenizer.eos_ids) and not bad_eos,
