@@ -1,6 +1,6 @@
 """Real problems through the same door: GSM8K, byte by byte, with a small model from scratch.
 
-Nothing is expected to be solved. What can be seen in two minutes is every phase on
+Nothing is expected to be solved. What can be seen in a minute or two is every phase on
 real text: a short supervised stage on the worked solutions, segment rollouts with
 M = 4, verdicts on the number after `####`, groups dropped as uninformative.
 Data:     train.jsonl and test.jsonl of GSM8K (MIT), as its authors publish them, in
@@ -23,32 +23,32 @@ def get_config() -> ml_collections.ConfigDict:
     c.steps = 5
     c.model.update(
         vocab_size=256,
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=3,
+        hidden_size=96,
+        intermediate_size=288,
+        num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        head_dim=32,
+        head_dim=24,
         rope_theta=1e4,
         tie_word_embeddings=True,
         dtype="float32",
-        remat="dots",
+        remat="none",
     )
     c.data.update(
         train=os.path.join(folder, "train.jsonl"),
         heldout=os.path.join(folder, "test.jsonl"),
         supervised=os.path.join(folder, "train.jsonl"),
-        heldout_rows=16,
+        heldout_rows=8,
         template="{question}\n",
-        max_prompt_tokens=512,
+        max_prompt_tokens=384,
     )
     c.rollout.update(
-        output_limit=512, segments=4, samples_per_prompt=4, slots=32, prefill_rows=8, prefill_lengths=(512, 1024)
+        output_limit=384, segments=4, samples_per_prompt=4, slots=32, prefill_rows=8, prefill_lengths=(384, 768)
     )
-    c.train.update(row_lengths=(1024,), rows_per_micro_batch=2, logprob_chunk=1024)
+    c.train.update(row_lengths=(768,), rows_per_micro_batch=2, logprob_chunk=768)
     c.optimizer.learning_rate = 1e-4
-    c.warm_start.update(steps=60, samples=8, rows=4, row_length=1024)
-    c.warm_start.optimizer.update(learning_rate=3e-3, warmup_steps=10, decay_steps=60)
+    c.warm_start.update(steps=100, samples=6, rows=2, row_length=768)
+    c.warm_start.optimizer.update(learning_rate=3e-3, warmup_steps=10, decay_steps=100)
     c.evaluation.every = 5
     c.checkpoint.every = 5
     return c

@@ -76,7 +76,7 @@ def task(folder: pathlib.Path) -> dict:
 
 def command(workdir: pathlib.Path, overrides: dict | None = None, config: str = "configs/tiny.py") -> list[str]:
     """The line a user would type."""
-    flags = [f"--config.{key}={value}" for key, value in (overrides or {}).items() if value is not None]
+    flags = [f"--config.{key}={value}" for key, value in (overrides or {}).items()]
     return [sys.executable, "launch/train.py", f"--config={config}", f"--workdir={workdir}", *flags]
 
 
@@ -96,10 +96,14 @@ def environment(devices: int = 1) -> dict[str, str]:
 
 
 def start(workdir: pathlib.Path, overrides: dict | None = None, devices: int = 1) -> subprocess.Popen:
-    """Starts a small run in the background; its output goes to files beside the workdir."""
+    """Starts a small run in the background."""
+    return start_command(workdir, command(workdir, SMALL | (overrides or {})), devices)
+
+
+def start_command(workdir: pathlib.Path, line: list[str], devices: int = 1) -> subprocess.Popen:
+    """Starts any run in the background; its output goes to files beside the workdir."""
     workdir.parent.mkdir(parents=True, exist_ok=True)
     with open(f"{workdir}.out", "ab") as out, open(f"{workdir}.err", "ab") as err:
-        line = command(workdir, SMALL | (overrides or {}))
         return subprocess.Popen(line, cwd=ROOT, env=environment(devices), stdout=out, stderr=err)
 
 
@@ -113,7 +117,12 @@ def finish(process: subprocess.Popen) -> int:
 
 def run(workdir: pathlib.Path, overrides: dict | None = None, devices: int = 1) -> dict:
     """A small run to its end; the summary."""
-    code = finish(start(workdir, overrides, devices))
+    return summary_of(start(workdir, overrides, devices), workdir)
+
+
+def summary_of(process: subprocess.Popen, workdir: pathlib.Path) -> dict:
+    """The summary of a run that has been started, once it has ended well."""
+    code = finish(process)
     assert code == 0, f"exit code {code}: {pathlib.Path(f'{workdir}.err').read_text()[-2000:]}"
     return summary(workdir)
 

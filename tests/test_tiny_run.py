@@ -119,11 +119,11 @@ def test_eight_devices_give_the_run_of_one(tmp_path, task):
 
 
 @pytest.mark.slow
-def test_it_learns_to_add_digits_better_than_its_teacher_did(tmp_path):
+def test_the_tiny_task_is_learned_visibly_better_than_its_warm_start(tmp_path):
     """With half the warm start and a third of the steps of configs/tiny.py."""
-    overrides = dict.fromkeys(runs.SMALL)  # none of them
-    process = runs.start(tmp_path / "run", overrides | {"steps": 25, "warm_start.steps": 400, "evaluation.every": 25})
-    assert runs.finish(process) == 0
-    summary = runs.summary(tmp_path / "run")
-    print({name: value for name, value in summary.items() if name != "prompts"})
+    overrides = {"steps": 25, "warm_start.steps": 400, "warm_start.optimizer.decay_steps": 400, "evaluation.every": 25}
+    process = runs.start_command(tmp_path / "run", runs.command(tmp_path / "run", overrides))
+    summary = runs.summary_of(process, tmp_path / "run")
+    # 256 questions: one standard error of a difference is 0.04. Measured: 0.42 to 0.66, greedy 0.43 to 0.93.
     assert summary["heldout/sampled"] > summary["heldout/sampled_start"] + 0.12
+    assert summary["heldout/greedy"] > summary["heldout/greedy_start"] + 0.25
