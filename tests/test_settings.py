@@ -139,6 +139,11 @@ REFUSALS = [
         {"tokenizer.eos_ids": (10,)},
     ),
     (
+        {"optimizer.warmup_steps": 5, "optimizer.decay_steps": 5},
+        ["optimizer.decay_steps", "optimizer.warmup_steps (5)", "got 5", "6 or more, or 0"],
+        {"optimizer.decay_steps": 6},
+    ),
+    (
         {"warm_start.checkpoint": "runs/a"},
         ["warm_start.checkpoint", "warm_start.steps", "('runs/a', 700)", "set the other to 0"],
         {"warm_start.steps": 0},

@@ -136,7 +136,7 @@ def test_a_sample_packed_beside_others_has_the_hidden_states_it_has_alone(config
     lone = np.zeros((3, len(places), tokens.shape[1]), np.int32)  # tokens, positions, sample_ids: a row per sample
     for n, (row, place) in enumerate(places):
         size = place.stop - place.start
-        lone[:, n, :size] = tokens[row, place], np.arange(size), 1
+        lone[:, n, :size] = np.stack([tokens[row, place], np.arange(size), np.ones(size)])
     wanted = packed(params, config, *lone)
     for n, (row, place) in enumerate(places):
         np.testing.assert_allclose(hidden[row, place], wanted[n, : place.stop - place.start], atol=1e-5)

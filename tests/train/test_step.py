@@ -147,8 +147,7 @@ def test_what_stands_in_padding_and_prompts_is_never_read(update):
 
 def test_T5_pois_with_one_update_has_ratio_1_and_clips_nothing(update):
     _, metrics = update
-    in_loss = 1 - metrics["dmmpt/masked_frac"]
-    assert metrics["ratio/mean"] == pytest.approx(in_loss, abs=1e-6)
+    assert metrics["ratio/mean"] == pytest.approx(1, abs=1e-6)
     assert metrics["ratio/clip_frac"] == metrics["ratio/outside_frac"] == 0
 
 
@@ -158,9 +157,9 @@ def test_with_several_updates_pois_keeps_the_first_weights_in_the_denominator():
     step = step_of(gate="batch")
     state, one = step(state, batch, first)
     state, two = step(state, batch, first)
-    assert float(one["ratio/mean"]) == pytest.approx(1 - float(one["dmmpt/masked_frac"]), abs=1e-6)
+    assert float(one["ratio/mean"]) == pytest.approx(1, abs=1e-6)
     assert float(one["ratio/clip_frac"]) == float(one["ratio/outside_frac"]) == 0
-    assert abs(float(two["ratio/mean"]) - (1 - float(two["dmmpt/masked_frac"]))) > 1e-3
+    assert abs(float(two["ratio/mean"]) - 1) > 1e-3
     assert float(two["ratio/outside_frac"]) > 0 and int(state.step) == 2
 
 
