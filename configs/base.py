@@ -42,7 +42,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.tokenizer = ml_collections.ConfigDict()
     c.tokenizer.kind = "bytes"  # one id per UTF-8 byte
     c.tokenizer.eos_ids = (255,)  # ids that end an output: a set; 0xFF occurs in no UTF-8 text
-    c.tokenizer.pad_id = 0
+    c.tokenizer.pad_id = 0  # an id that no text may have
 
     # JSONL files, one object per line.
     c.data = d = ml_collections.ConfigDict()
@@ -69,7 +69,7 @@ def get_config() -> ml_collections.ConfigDict:
     r.slots = 1024  # C, samples decoded side by side (paper 4.1: 128 prompts x 8)
     r.kv = "recompute"  # after an update the cache of an unfinished sample is prefilled again (paper), or "keep"
     r.temperature = 0.85  # paper 4.1; the trainer uses the same
-    r.top_p = 1.0  # paper 4.1; 1 is off
+    r.top_p = 1.0  # paper 4.1; 1 is off. With top-p or top-k, mismatch/* measures what they cut off
     r.top_k = 0  # 0 is off
     r.prefill_rows = 8  # contexts prefilled in one call
     r.prefill_lengths = (2048, 16384, 132096)  # padded lengths of such a call; the longest holds prompt + L
@@ -88,7 +88,9 @@ def get_config() -> ml_collections.ConfigDict:
     t.row_lengths = (132096,)  # T, tokens per packed row; the longest holds prompt + L
     t.rows_per_micro_batch = 8  # B
     t.logprob_chunk = 1024  # tokens per row whose logits exist at one time
-    t.updates_per_step = 1  # mini-batches per rollout step (paper 4.1: one)
+    t.updates_per_step = (
+        1  # mini-batches per rollout step (paper 4.1: one); pois and gate=batch then look back at its start
+    )
     t.max_skipped_in_a_row = 5  # non-finite updates in a row after which the run stops
 
     c.optimizer = optimizer(learning_rate=1e-6)  # constant (paper 4.1)

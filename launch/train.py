@@ -4,8 +4,10 @@ import json
 import os
 import pathlib
 import sys
+import traceback
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import app, flags, logging
@@ -48,6 +50,9 @@ def main(argv: list[str]) -> None:
         print(json.dumps(resolved), flush=True)
         summary = run(make_parts(settings, pathlib.Path(WORKDIR.value)))
     except (ValueError, FloatingPointError) as error:
+        raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
+        if not pathlib.Path(raised_in).is_relative_to(ROOT / "ulorl_jax"):
+            raise  # a library's, so a mistake of ours: the traceback is wanted
         sys.exit(f"error: {error}")
     print(json.dumps(summary, indent=2))
 

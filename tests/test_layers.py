@@ -23,7 +23,7 @@ FLOORS = {
     "verify": 3,
     "train": 3,
     "data": 3,
-    # The run itself: what DESIGN calls floor 4, as the stairs that loop.py stands on.
+    # The run itself: floor 4 and up, the stairs that loop.py stands on.
     "clock": 4,
     "evaluate": 4,
     "frontier": 4,
@@ -46,7 +46,7 @@ def check_floors(root: pathlib.Path) -> Iterator[str]:
     for path, room in _rooms(root):
         where = path.relative_to(root)
         if room not in FLOORS:
-            yield f"{where}: the room {room!r} has no floor; add it to FLOORS in tests/test_layers.py and to DESIGN"
+            yield f"{where}: the room {room!r} has no floor; add it to FLOORS in tests/test_layers.py"
             continue
         for line, module in _imports(root, path):
             package, _, rest = module.partition(".")

@@ -55,8 +55,8 @@ def test_updates_that_are_not_finite_are_skipped_and_counted_and_then_stop_the_r
     with pytest.raises(FloatingPointError) as caught:
         run(make_parts(broken, tmp_path / "run"))
     error = str(caught.value)
-    assert error.startswith("3 updates in a row had a non-finite loss or gradient") and "\n" not in error
-    assert str(tmp_path / "run" / "checkpoints") in error and "learning_rate" in error
+    assert error.startswith("3 updates in a row had a non-finite loss, gradient or weight") and "\n" not in error
+    assert "optimizer.learning_rate" in error and "goes on from its last good checkpoint" in error
     assert "an update was skipped: its loss or gradient is not finite" in capsys.readouterr().out
 
     *_, row = rows = runs.rows(tmp_path / "run")

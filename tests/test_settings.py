@@ -105,13 +105,22 @@ REFUSALS = [
     ),
     (
         {"rollout.output_limit": 2},
-        ["rollout.output_limit", "M = 4", "got 2", "4 or 4 would work"],
+        ["rollout.output_limit", "M = 4", "got 2", "got 2: 4 would work"],
         {"rollout.output_limit": 4},
     ),
     (
         {"train.row_lengths": (100, 208)},
         ["train.row_lengths", "49 + 160", "got (100, 208)", "add 209"],
         {"train.row_lengths": (100, 209)},
+    ),
+    ({"train.row_lengths": (0, 209)}, ["train.row_lengths", "at least 1", "got 0"], {"train.row_lengths": (209,)}),
+    ({"seed": -1}, ["seed", "got -1"], {"seed": 0}),
+    ({"loss.clip_low": -0.5}, ["loss.clip_low", "got -0.5"], {"loss.clip_low": 0.0}),
+    ({"evaluation.top_p": 0.0}, ["evaluation", "top_p", "0.0"], {"evaluation.top_p": 1.0}),
+    (
+        {"rollout.top_k": 5, "loss.importance": "sais"},
+        ["loss.importance=sais", "got (1.0, 5)", "rollout.top_k=0"],
+        {"rollout.top_k": 0},
     ),
     ({"train.row_lengths": ()}, ["train.row_lengths", "got ()", "add 209"], {"train.row_lengths": (209,)}),
     (

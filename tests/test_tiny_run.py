@@ -51,7 +51,7 @@ def test_the_ledger_balances_at_every_step(finished):
     drawn = 0
     for row in rows:
         drawn += row["rollout/tokens"]
-        assert row["ledger/sampled"] == drawn >= sum(row[f"ledger/{place}"] for place in PLACES)
+        assert row["ledger/sampled"] == drawn == sum(row[f"ledger/{place}"] for place in (*PLACES, "in_pools"))
     assert tokens["sampled"] == drawn == sum(tokens[place] for place in PLACES) + tokens["in_pools"]
     saved = runs.last_checkpoint(finished)
     assert tokens["in_pools"] == sum(size for sample in saved.host["samples"] for size, *_ in sample["segments"])

@@ -28,11 +28,11 @@ from ulorl_jax.mesh import reshard
 from ulorl_jax.ops.advantages import group_advantages
 from ulorl_jax.ops.packing import fill_ratio, pack
 from ulorl_jax.parts import Parts, make_engine
-from ulorl_jax.rollout.engine import param_shardings
+from ulorl_jax.rollout.engine import compiled_programs, param_shardings
 from ulorl_jax.rollout.pools import ExperiencePool, Released
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.rollout.segments import SegmentRollout, SegmentSettings
-from ulorl_jax.train.state import start_state, state_structs
+from ulorl_jax.train.state import refuse_endless_skips, start_state, state_structs
 from ulorl_jax.train.step import batch_shardings
 from ulorl_jax.types import LIMIT, Group, Sample, TrainState, Verdict
 from ulorl_jax.warm_start import fingerprint, first_params
@@ -164,25 +164,28 @@ class _Loop:
         if not groups:
             return values
         with self.clock.phase("pack"):
-            batches = [self._pack(share) for share in _deal(groups, self.settings.train.updates_per_step)]
+            shares = _deal(groups, self.settings.train.updates_per_step)
+            batches = [self._pack(share) for share in shares]
             values["pack/fill"] = float(np.mean([fill_ratio(batch) for batch in batches]))
             batches = [jax.device_put(batch, self.batch_shardings) for batch in batches]
         with self.clock.phase("update"):
             score = self.parts.score
             scores = [score(self.state.params, batch) if score else None for batch in batches]
-            skipped = 0.0
-            for batch, first in zip(batches, scores, strict=True):
+            tokens = [_tokens([sample for group in share for sample in group.samples]) for share in shares]
+            updates = []
+            for batch, first, count in zip(batches, scores, tokens, strict=True):
                 self.state, metrics = self.parts.train_step(self.state, batch, first)
-                metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
-                tokens = int(batch.num_tokens)
-                if metrics["train/skipped"]:
-                    self.at.ledger.skipped += tokens
-                    self._refuse_endless_skips()
+                updates.append({name: float(value) for name, value in jax.device_get(metrics).items()})
+                if updates[-1]["train/skipped"]:
+                    self.at.ledger.skipped += count
+                    refuse_endless_skips(self.state, self.settings.train.max_skipped_in_a_row, "optimizer")
                 else:
-                    self.at.ledger.trained += tokens
+                    self.at.ledger.trained += count
                     values["train/updates"] += 1
-                skipped += metrics["train/skipped"]
-                values |= metrics | {"train/skipped": skipped}
+            values |= {name: float(np.average([u[name] for u in updates], weights=tokens)) for name in updates[0]}
+            # Only the first update meets the very weights that sampled: there the gap is the sampler's.
+            values |= {name: updates[0][name] for name in ("mismatch/kl", "mismatch/max")}
+            values["train/skipped"] = sum(update["train/skipped"] for update in updates)
         with self.clock.phase("weights"):
             self._sync_weights()
         values["train/compiles"] = float(self.parts.train_step._cache_size())  # pyright: ignore[reportFunctionMemberAccess]
@@ -193,7 +196,7 @@ class _Loop:
         s, e = self.settings, self.settings.evaluation
         values = {}
         with self.clock.phase("evaluate"):
-            for name, sampling in (("sampled", Sampling(e.temperature, e.top_p, e.top_k)), ("greedy", Sampling(0.0))):
+            for name, sampling in (("sampled", e.sampling), ("greedy", Sampling(0.0))):
                 # Another seed than the rollout's, whose sample ids the held-out prompts would share.
                 engine = make_engine(s, self.parts.decoding, sampling, s.seed + 1_000_003)
                 result = evaluate(engine, self.policy, self.parts.heldout, self.judge, self.segments)
@@ -235,12 +238,23 @@ class _Loop:
         """What must be the same for a checkpoint of the workdir to be this run's."""
         s = self.settings
         kept = {"slots": s.rollout.slots, "context_limit": s.context_limit} if self.segments.kv == "keep" else {}
+        order = (
+            "generate",
+            "train",
+            "question_field",
+            "template",
+            "max_prompt_tokens",
+            "shuffle",
+        )  # cursor, prompt ids
         return (
             fingerprint(self.parts)
             | kept
+            | {f"data.{name}": getattr(s.data, name) for name in order}
             | {
                 "seed": s.seed,
                 "samples_per_prompt": s.rollout.samples_per_prompt,
+                "output_limit": s.rollout.output_limit,
+                "eos_ids": list(s.tokenizer.eos_ids),
                 "kv": s.rollout.kv,
             }
         )
@@ -293,16 +307,8 @@ class _Loop:
         )
 
     def _sync_weights(self) -> None:
-        self.policy = jax.block_until_ready(reshard(self.state.params, param_shardings(self.parts.engine.spec)))
-
-    def _refuse_endless_skips(self) -> None:
-        in_a_row, limit = int(self.state.skipped_in_a_row), self.settings.train.max_skipped_in_a_row
-        if in_a_row >= limit:
-            raise FloatingPointError(
-                f"{in_a_row} updates in a row had a non-finite loss or gradient (train.max_skipped_in_a_row={limit}); "
-                f"the last good checkpoint is in {self.parts.workdir / 'checkpoints'}: start again from it with a "
-                f"smaller optimizer.learning_rate or optimizer.clip_norm"
-            )
+        shardings, dtype = param_shardings(self.parts.engine.spec), self.settings.model.dtype
+        self.policy = jax.block_until_ready(reshard(self.state.params, shardings, dtype))
 
     def _describe(self, finished, verdicts, released: Released) -> dict[str, float]:
         at, lengths = self.at, [sample.num_tokens for sample in finished]
@@ -315,6 +321,8 @@ class _Loop:
             "pool/unfinished": len(at.rollout.pool.occupied),
             "pool/waiting": len(at.rollout.pool.waiting),
             "pool/experience": len(at.experience.entries),
+            "ledger/in_pools": at.tokens_in_pools,
+            "rollout/compiles": compiled_programs(),
             "policy/step": int(self.state.step),
         } | {f"ledger/{name}": value for name, value in dataclasses.asdict(at.ledger).items()}
         if rewards:

@@ -31,7 +31,7 @@ IMPORTANCE = {
 }
 TOKENIZERS = {"bytes": ByteTokenizer}
 VERIFIERS = {"final_answer": FinalAnswerVerifier}
-GENERATORS = {"chain_sum": functools.partial(write_chain_sum, train=8192, heldout=256, supervised=32768)}
+GENERATORS = {"chain_sum": functools.partial(write_chain_sum, train=8192, supervised=32768)}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -186,7 +186,7 @@ def data_files(settings: Settings, workdir: Path) -> dict[str, Path]:
                     f"{d.question_field!r} and {d.answer_field!r}, or set data.generate=chain_sum"
                 )
         return files
-    make = choose(GENERATORS, d.generate, "data.generate")
+    make = functools.partial(choose(GENERATORS, d.generate, "data.generate"), heldout=d.heldout_rows)
     # A folder for each, so that a start that is refused later has not replaced another run's questions.
     folder = workdir / "data" / f"seed_{settings.seed}_limit_{settings.rollout.output_limit}"
     return make(folder, seed=settings.seed, max_output_tokens=settings.rollout.output_limit)
@@ -228,11 +228,13 @@ def make_workdir(workdir: Path) -> None:
 
 def _ulorl_objective(settings: Settings, old_logp_of: Callable[..., Any]) -> Objective:
     loss = settings.loss
+    # With one update POIS is exactly stop_gradient(logp), also where gate="batch" asks for scores.
+    several = settings.train.updates_per_step > 1
 
     def objective(logp, entropy, micro, first):
         return ulorl_loss(
             logp,
-            old_logp_of(logp, micro.rollout_logp, None if first is None else first.logp),
+            old_logp_of(logp, micro.rollout_logp, first.logp if first is not None and several else None),
             entropy,
             micro.advantage,
             micro.reward,

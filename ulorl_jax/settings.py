@@ -132,6 +132,11 @@ class EvalSettings:
     top_p: float
     top_k: int
 
+    @property
+    def sampling(self) -> Sampling:
+        """Temperature, top-p and top-k as the engine takes them."""
+        return Sampling(self.temperature, self.top_p, self.top_k)
+
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointSettings:
@@ -189,7 +194,10 @@ def check(settings: Settings) -> None:
       ValueError: what was wrong, the value got, a value that works.
     """
     s, r = settings, settings.rollout
+    shape = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim")
     for name, least, value in (
+        *((f"model.{size}", 1, getattr(s.model, size)) for size in shape),
+        ("seed", 0, s.seed),
         ("steps", 1, s.steps),
         ("rollout.segments", 1, r.segments),
         ("rollout.output_limit", 1, r.output_limit),
@@ -202,6 +210,13 @@ def check(settings: Settings) -> None:
         ("train.logprob_chunk", 1, s.train.logprob_chunk),
         ("train.updates_per_step", 1, s.train.updates_per_step),
         ("train.max_skipped_in_a_row", 1, s.train.max_skipped_in_a_row),
+        ("rollout.prefill_lengths", 1, min(r.prefill_lengths, default=1)),
+        ("train.row_lengths", 1, min(s.train.row_lengths, default=1)),
+        ("loss.clip_low", 0, s.loss.clip_low),
+        ("loss.clip_high", 0, s.loss.clip_high),
+        ("loss.advantage_eps", 0, s.loss.advantage_eps),
+        ("optimizer.learning_rate", 0, s.optimizer.learning_rate),
+        ("optimizer.clip_norm", 0, s.optimizer.clip_norm),
         ("warm_start.steps", 0, s.warm_start.steps),
         ("warm_start.samples", 1, s.warm_start.samples),
         ("warm_start.rows", 1, s.warm_start.rows),
@@ -217,7 +232,7 @@ def check(settings: Settings) -> None:
         limit % m == 0,
         f"rollout.output_limit (L) must be a multiple of rollout.segments (M = {m})",
         limit,
-        f"{limit // m * m or m} or {(limit // m + 1) * m} would work",
+        " or ".join(str(i * m) for i in (limit // m, limit // m + 1) if i) + " would work",
     )
     for name, lengths in (("train.row_lengths", s.train.row_lengths), ("rollout.prefill_lengths", r.prefill_lengths)):
         _demand(
@@ -231,6 +246,19 @@ def check(settings: Settings) -> None:
     )
     _demand(
         r.temperature > 0, "rollout.temperature must be positive: greedy rollouts do not explore", r.temperature, "0.85"
+    )
+    for name, draws in (("rollout", r), ("evaluation", s.evaluation)):
+        _demand(
+            draws.temperature >= 0 and 0 < draws.top_p <= 1 and draws.top_k >= 0,
+            f"{name} wants temperature >= 0, 0 < top_p <= 1 and top_k >= 0",
+            (draws.temperature, draws.top_p, draws.top_k),
+            "1.0, 1.0 and 0 draw from the policy as it is",
+        )
+    _demand(
+        s.loss.importance == "pois" or (r.top_p == 1 and r.top_k == 0),
+        f"loss.importance={s.loss.importance} needs log-probs of the whole distribution, so no top-p and no top-k",
+        (r.top_p, r.top_k),
+        "set rollout.top_p=1.0 and rollout.top_k=0, or loss.importance=pois",
     )
     _demand(0 < s.loss.tau <= 1, "loss.tau is a probability in (0, 1]", s.loss.tau, "the paper's is 0.99")
     _demand(

@@ -48,9 +48,9 @@ class Segment:
       tokens: `[n]` i32, sampled ids, 1 <= n <= S.
       logp: `[n]` f32, nats: the log-probability each token was drawn with.
       policy_step: updates the sampling weights had seen, f(i) of equation (8).
-      kv: where the keys and values before this segment came from: "prefill"
-        (computed by this policy, at the prompt or again after an update) or
-        "keep" (carried over, so older weights computed some of them).
+      kv: where the keys and values before this segment came from: "prefill" (the
+        prompt's, computed by this policy), "recompute" (prefilled again by this policy)
+        or "keep" (carried over an update, so older weights computed some of them).
     """
 
     tokens: np.ndarray
@@ -86,6 +86,11 @@ class Sample:
     def num_tokens(self) -> int:
         """Tokens sampled so far."""
         return sum(len(segment.tokens) for segment in self.segments)
+
+    @property
+    def context_length(self) -> int:
+        """Tokens of prompt and output."""
+        return len(self.prompt.tokens) + self.num_tokens
 
     @property
     def output(self) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from ulorl_jax.io.progress import Progress
 from ulorl_jax.io.prompts import load_rows
 from ulorl_jax.ops.packing import pack
 from ulorl_jax.parts import Parts, data_files, supervised_objective
-from ulorl_jax.train.state import init_state, make_optimizer, state_structs
+from ulorl_jax.settings import Settings
+from ulorl_jax.train.state import init_state, make_optimizer, refuse_endless_skips, state_structs
 from ulorl_jax.train.step import StepSettings, batch_shardings, make_train_step
 from ulorl_jax.types import EOS, Prompt, Sample, Segment
 
@@ -43,7 +45,7 @@ def first_params(parts: Parts, stop: StopRequest) -> Any | None:
     if not warm.steps:
         return init_state(key, s.model, parts.optimizer, parts.training).params
     folder = parts.workdir / "warm_start"
-    recipe = {"seed": s.seed, "data": dataclasses.asdict(s.data), "warm_start": dataclasses.asdict(warm)}
+    recipe = _recipe(s)
     if (cached := _load(folder, parts, recipe)) is not None:
         return cached
     params = _train(parts, stop)
@@ -98,6 +100,18 @@ def supervised_samples(parts: Parts) -> list[Sample]:
     return samples
 
 
+def _recipe(s: Settings) -> dict[str, Any]:
+    """All that decides what the supervised stage makes, as JSON gives it back."""
+    read = ("generate", "supervised", "question_field", "answer_field", "template")
+    data = {name: getattr(s.data, name) for name in read} | {"output_limit": s.rollout.output_limit}
+    sections = {
+        "data": data,
+        "tokenizer": dataclasses.asdict(s.tokenizer),
+        "warm_start": dataclasses.asdict(s.warm_start),
+    }
+    return json.loads(json.dumps({"seed": s.seed} | sections))
+
+
 def _load(folder: Path, parts: Parts, recipe: dict[str, Any] | None = None) -> Any | None:
     """The weights of a folder; with a recipe, only those it was followed for, and None where there are none."""
     s = parts.settings
@@ -136,6 +150,7 @@ def _train(parts: Parts, stop: StopRequest) -> Any | None:
             batch = pack(chosen, ones, ones, lengths=[warm.row_length], rows_per_micro_batch=warm.rows)
             state, values = step(state, jax.device_put(batch, shardings), None)
             if number % LOG_EVERY == 0 or number == warm.steps:
+                refuse_endless_skips(state, s.train.max_skipped_in_a_row, "warm_start.optimizer")
                 row = {name: float(values[name]) for name in ("loss/supervised", "train/grad_norm", "train/skipped")}
                 metrics.write(number, row)
                 progress.update(number, row)

@@ -250,7 +250,7 @@ def test_after_a_weight_change_keep_mixes_versions_and_the_log_probs_show_it(par
     assert gap_of_the_last_segment("keep") > 1e-2
 
 
-@pytest.mark.parametrize(("kv", "recorded"), [("keep", ["prefill", "keep"]), ("recompute", ["prefill", "prefill"])])
+@pytest.mark.parametrize(("kv", "recorded"), [("keep", ["prefill", "keep"]), ("recompute", ["prefill", "recompute"])])
 def test_each_segment_records_its_policy_and_where_its_cache_came_from(params, later, kv, recorded):
     for sample in two_segments(params, later, kv, WARM):
         assert [segment.kv for segment in sample.segments] == recorded

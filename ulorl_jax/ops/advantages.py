@@ -58,7 +58,7 @@ def informative_groups(reward: jax.Array, group_id: jax.Array) -> jax.Array:
       >>> informative_groups(jnp.array([1.0, 0.0, 1.0, 1.0]), jnp.array([7, 3, 3, 7])).tolist()
       [False, True, True, False]
 
-    Reference: METHOD's group rule; the constraint under the paper's equation (7).
+    Reference: paper; the constraint 0 < number correct < G of dynamic sampling.
     """
     group, size = _group_index(reward, group_id)
     low = jax.ops.segment_min(reward, group, num_segments=size)

@@ -19,7 +19,7 @@ def scaled_logits(hidden: jax.Array, head: jax.Array, temperature: Temperature) 
     """Logits / temperature in fp32: the one place where a temperature is applied.
 
     The sampler (`rollout.sampling`) and the trainer both call it, so what is
-    trained is the distribution that was sampled (METHOD: applied once, by one function).
+    trained is the distribution that was sampled.
 
     Args:
       hidden: `[..., D]`, after the last norm.
@@ -78,7 +78,7 @@ def token_logprobs(
       >>> [round(x, 4) for x in logp[0].tolist()], [round(x, 4) for x in entropy[0].tolist()]
       ([0.0, -1.3863, -1.3863], [0.0, 1.3863, 1.3863])
 
-    Reference: METHOD of the paper, equations (7), (9) and (10) all read these two.
+    Reference: paper; equations (7), (9) and (10) all read these two.
     """
     if hidden.shape[:2] != tokens.shape or hidden.shape[2] != head.shape[0]:
         raise ValueError(

@@ -54,23 +54,7 @@ def clipped_surrogate_loss(
 
     Reference: paper, equations (3) and (7).
     """
-    # Both sides of the subtraction are cleaned: a NaN behind jnp.where still poisons a gradient.
-    log_ratio = jnp.where(mask, logp, 0.0) - jnp.where(mask, jax.lax.stop_gradient(old_logp), 0.0)
-    # Differs from eq. 7: exp overflows past 88, and a ratio of e^20 says no more than that trust is lost.
-    ratio = jnp.exp(jnp.clip(log_ratio, -20.0, 20.0))
-    unclipped = ratio * advantage
-    clipped = jnp.clip(ratio, 1.0 - clip_low, 1.0 + clip_high) * advantage
-    # Not jnp.minimum: at a tie (a ratio on the edge of the range) it would halve the gradient.
-    removed = clipped < unclipped
-    loss = -masked_sum(jnp.where(removed, jax.lax.stop_gradient(clipped), unclipped), mask) / num_tokens
-    outside = (ratio < 1.0 - clip_low) | (ratio > 1.0 + clip_high)
-    metrics = {
-        "loss/policy": loss,
-        "ratio/mean": masked_sum(ratio, mask) / num_tokens,
-        "ratio/clip_frac": masked_sum(removed.astype(jnp.float32), mask) / num_tokens,
-        "ratio/outside_frac": masked_sum(outside.astype(jnp.float32), mask) / num_tokens,
-    }
-    return loss, jax.lax.stop_gradient(metrics)
+    return _surrogate(logp, old_logp, advantage, mask, mask, num_tokens, clip_low, clip_high)
 
 
 def ulorl_loss(
@@ -111,8 +95,8 @@ def ulorl_loss(
 
     Returns:
       loss `[]` f32, and metrics that sum over micro-batches: those of
-      `clipped_surrogate_loss` (a token left out has ratio 1), `entropy/mean`,
-      `dmmpt/mpt_frac` and `dmmpt/masked_frac`, each over num_tokens.
+      `clipped_surrogate_loss` (ratios of all response tokens, clip_frac of those left
+      in), `entropy/mean`, `dmmpt/mpt_frac`, `dmmpt/masked_frac`, each over num_tokens.
 
     Example:
       >>> import jax.numpy as jnp
@@ -129,21 +113,12 @@ def ulorl_loss(
         logp, entropy, reward, mask, sample_ids, tau=tau, sigma=sigma, gate=gate, batch_entropy=batch_entropy
     )
     mastered = mastered_positive_mask(logp, reward, mask, tau=tau)
-    loss, metrics = clipped_surrogate_loss(
-        logp,
-        old_logp,
-        advantage,
-        mask & ~left_out,
-        num_tokens=num_tokens,
-        clip_low=clip_low,
-        clip_high=clip_high,
-    )
-    masked_frac = jnp.sum(left_out) / num_tokens
+    trained = mask & ~left_out
+    loss, metrics = _surrogate(logp, old_logp, advantage, mask, trained, num_tokens, clip_low, clip_high)
     metrics |= {
-        "ratio/mean": metrics["ratio/mean"] + masked_frac,
         "entropy/mean": jax.lax.stop_gradient(masked_sum(entropy, mask)) / num_tokens,
         "dmmpt/mpt_frac": jnp.sum(mastered) / num_tokens,
-        "dmmpt/masked_frac": masked_frac,
+        "dmmpt/masked_frac": jnp.sum(left_out) / num_tokens,
     }
     return loss, metrics
 
@@ -168,3 +143,24 @@ def supervised_loss(logp: jax.Array, mask: jax.Array, *, num_tokens: float | jax
     """
     loss = -masked_sum(logp, mask) / num_tokens
     return loss, {"loss/supervised": jax.lax.stop_gradient(loss)}
+
+
+def _surrogate(logp, old_logp, advantage, mask, trained, num_tokens, clip_low, clip_high):
+    """The loss over `trained`, a part of `mask`; the ratios' metrics over `mask`."""
+    # Both sides of the subtraction are cleaned: a NaN behind jnp.where still poisons a gradient.
+    log_ratio = jnp.where(mask, logp, 0.0) - jnp.where(mask, jax.lax.stop_gradient(old_logp), 0.0)
+    # Differs from eq. 7: exp overflows past 88, and a ratio of e^20 says no more than that trust is lost.
+    ratio = jnp.exp(jnp.clip(log_ratio, -20.0, 20.0))
+    unclipped = ratio * advantage
+    clipped = jnp.clip(ratio, 1.0 - clip_low, 1.0 + clip_high) * advantage
+    # Not jnp.minimum: at a tie (a ratio on the edge of the range) it would halve the gradient.
+    removed = clipped < unclipped
+    loss = -masked_sum(jnp.where(removed, jax.lax.stop_gradient(clipped), unclipped), trained) / num_tokens
+    outside = (ratio < 1.0 - clip_low) | (ratio > 1.0 + clip_high)
+    metrics = {
+        "loss/policy": loss,
+        "ratio/mean": masked_sum(ratio, mask) / num_tokens,
+        "ratio/clip_frac": masked_sum(removed.astype(jnp.float32), trained) / num_tokens,
+        "ratio/outside_frac": masked_sum(outside.astype(jnp.float32), mask) / num_tokens,
+    }
+    return loss, jax.lax.stop_gradient(metrics)

@@ -219,6 +219,12 @@ class PolicyEngine(engine_api.Engine):
     colocated_cpus = property(lambda self: None, doc="None.")
 
 
+def compiled_programs() -> int:
+    """Decoding programs compiled so far in this process, of all engines: it should stop growing."""
+    programs: list[Any] = [_prefill, _insert, _generate, _generate_segment]
+    return sum(program._cache_size() for program in programs)
+
+
 def param_shardings(spec: EngineSpec) -> PyTree:
     """The decoding layout of the parameters, for `mesh.reshard`.
 
@@ -260,6 +266,9 @@ def _prefill(spec: EngineSpec, params, tokens, lengths, existing: Prefix | None)
     if existing is not None:
         every = jnp.arange(rows)
         cache = kv_cache.insert_rows(cache, existing.cache, every, every)
+    # Rows are shared out like slots where they divide; one context alone is computed everywhere.
+    axis = "slots" if rows % spec.layout.ways("slots") == 0 else None
+    tokens = spec.layout.constrain(tokens, axis, None)
     positions = start[:, None] + jnp.arange(length)
     _, cache = forward_cached(params, spec.model, tokens, positions, kv_cache.make_attend(positions), cache)
     last = jnp.take_along_axis(tokens, lengths[:, None] - 1, axis=1)[:, 0]

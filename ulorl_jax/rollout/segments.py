@@ -14,6 +14,7 @@ from ulorl_jax.rollout.engine import DecodeState, PolicyEngine
 from ulorl_jax.rollout.pools import UnfinishedPool
 from ulorl_jax.types import EOS, LIMIT, Sample, Segment
 
+PREFILL = "prefill"  # a new sample: the cache is this policy's own
 KEEP = "keep"  # carry the cache over an update: the sampler then mixes versions of the policy
 RECOMPUTE = "recompute"  # prefill unfinished samples again with the new weights (the paper)
 
@@ -66,7 +67,7 @@ class SegmentRollout:
         placed = set(self.pool.place())
         again = self.settings.kv == RECOMPUTE
         fresh = [(slot, sample) for slot, sample in self.pool.occupied if again or slot in placed]
-        self._prefill(params, fresh)
+        prefilled_tokens = self._prefill(params, fresh)
         jax.block_until_ready(self.state.lengths)
         prefilled = time.perf_counter()
         self.state, drawn = self.engine.generate_segment(params, self.state, self.settings.segment_length)
@@ -83,13 +84,15 @@ class SegmentRollout:
             "rollout/tokens": drawn_tokens,
             "rollout/decode_steps": steps,
             "rollout/slot_use": drawn_tokens / max(steps * len(counts), 1),
-            "rollout/prefill_tokens": sum(len(sample.context) for _, sample in fresh),
+            "rollout/prefill_tokens": prefilled_tokens,
             "time/prefill_s": prefilled - began,
             "time/decode_s": decoded - prefilled,
         }
 
     def _extend(self, sample: Sample, tokens, logp, count: int, policy_step: int, placed: bool) -> Sample:
-        kv = "prefill" if placed or self.settings.kv == RECOMPUTE else KEEP
+        # A sample with an output that is placed anew (a resumed run has fewer slots) has lost its cache.
+        again = RECOMPUTE if placed else self.settings.kv
+        kv = again if sample.segments else PREFILL
         segment = Segment(tokens[:count].copy(), logp[:count].copy(), policy_step, kv)
         finished = ""
         if int(tokens[count - 1]) in self.engine.spec.eos_ids:
@@ -98,21 +101,23 @@ class SegmentRollout:
             finished = LIMIT
         return sample.append(segment, finished)
 
-    def _prefill(self, params: Any, fresh: Sequence[tuple[int, Sample]]) -> None:
-        """Contexts of like length share a call; the samples of a new prompt share a row."""
+    def _prefill(self, params: Any, fresh: Sequence[tuple[int, Sample]]) -> int:
+        """Contexts of like length share a call, samples of a new prompt a row; returns the tokens computed."""
         rows: dict[tuple[int, int], list[tuple[int, Sample]]] = {}
         for slot, sample in fresh:
             # Samples without an output have the same context when they have the same prompt.
             own = sample.id if sample.segments else -1
             rows.setdefault((sample.prompt.id, own), []).append((slot, sample))
-        order = sorted(rows.values(), key=lambda members: len(members[0][1].context))
+        order = sorted(rows.values(), key=lambda members: members[0][1].context_length)
         for start in range(0, len(order), self.settings.prefill_rows):
             self._prefill_rows(params, order[start : start + self.settings.prefill_rows])
+        return sum(members[0][1].context_length for members in order)
 
     def _prefill_rows(self, params: Any, rows: list[list[tuple[int, Sample]]]) -> None:
         contexts = [members[0][1].context for members in rows]
         longest = max(len(context) for context in contexts)
         width = min(length for length in self.settings.prefill_lengths if length >= longest)
+        width = min(width, self.engine.spec.width)
         tokens = np.zeros((self.settings.prefill_rows, width), np.int32)
         lengths = np.ones(self.settings.prefill_rows, np.int32)
         for row, context in enumerate(contexts):

@@ -124,6 +124,26 @@ def init_state(
     return start_state(params, config, optimizer, layout)
 
 
+def refuse_endless_skips(state: TrainState, limit: int, section: str) -> None:
+    """Stops a run whose updates have stopped being numbers.
+
+    Args:
+      state: after an update.
+      limit: skipped updates in a row that are too many.
+      section: of the config, whose optimizer it is.
+
+    Raises:
+      FloatingPointError: the limit is reached; the state still holds the last good weights.
+    """
+    in_a_row = int(state.skipped_in_a_row)
+    if in_a_row >= limit:
+        raise FloatingPointError(
+            f"{in_a_row} updates in a row had a non-finite loss, gradient or weight (train.max_skipped_in_a_row="
+            f"{limit}), the last good one was number {int(state.step)}; start again with a smaller "
+            f"{section}.learning_rate or {section}.clip_norm: a run goes on from its last good checkpoint"
+        )
+
+
 def start_state(
     params: Any, config: Qwen3Config, optimizer: optax.GradientTransformation, layout: Layout
 ) -> TrainState:

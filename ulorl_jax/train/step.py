@@ -99,6 +99,7 @@ def make_train_step(
       `staleness/kl` (the same over all tokens) and `staleness/steps` (mean age of a token's policy).
     """
     logprobs = _make_logprobs(config, layout, settings)
+    shardings = state_shardings(config, optimizer, layout)
 
     def loss_of(params, micro: Batch, first: Scores | None, step):
         logp, entropy = logprobs(params, micro)
@@ -121,10 +122,12 @@ def make_train_step(
             return (*jax.tree.map(jnp.add, total[:3], new[:3]), jnp.maximum(total[3], new[3]))
 
         grads, metrics, sums, worst = jax.lax.fori_loop(0, batch.num_micro_batches, accumulate, zeros)
+        grads = jax.lax.with_sharding_constraint(grads, shardings.params)
         norm = optax.global_norm(grads)
-        finite = jnp.isfinite(norm) & jnp.isfinite(sums["loss"])  # the norm is finite when every gradient is
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
+        # A norm is finite when every number in the tree is.
+        finite = jnp.isfinite(norm) & jnp.isfinite(sums["loss"]) & jnp.isfinite(optax.global_norm(params))
         params, opt_state = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old), (params, opt_state), (state.params, state.opt_state)
         )
@@ -142,7 +145,6 @@ def make_train_step(
             "staleness/steps": sums["age"] / batch.num_tokens,
         }
 
-    shardings = state_shardings(config, optimizer, layout)
     return jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, layout.sharding()))
 
 
