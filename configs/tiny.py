@@ -15,7 +15,7 @@ from configs import base
 def get_config() -> ml_collections.ConfigDict:
     """See the module's text."""
     c = base.get_config()
-    c.steps = 80
+    c.steps = 100
     c.model.update(
         vocab_size=128,
         hidden_size=64,
