@@ -106,6 +106,9 @@ def test_two_updates_per_step_deal_all_groups_of_the_step(tmp_path, start):
     assert [row["train/updates"] for row in rows] == [min(row["groups/informative"], 2) for row in rows]
     assert max(row["train/updates"] for row in rows) == 2
     assert rows[-1]["policy/step"] == summary["updates"] == sum(row["train/updates"] for row in rows)
+    # The gap between sampler and trainer is that of the first update, whose weights are the sampler's.
+    gaps = [row["mismatch/max"] for row in rows if row["train/updates"] == 2]
+    assert all(0 < gap < 1e-4 for gap in gaps)
     assert summary["tokens"]["trained"] == trained_tokens(finished_groups(tmp_path / "run"))
 
 

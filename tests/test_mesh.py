@@ -29,7 +29,7 @@ def test_minus_one_takes_the_devices_that_are_left(devices):
     [
         ({"data": 3}, "there are 8"),
         ({"data": 16}, "there are 8"),
-        ({"fsdp": 4}, "needs 4 devices, there are 8; set mesh.fsdp=-1"),
+        ({"fsdp": 4}, "needs 4 devices, there are 8; make the sizes multiply to 8"),
         ({"data": -1, "fsdp": -1}, "at most one -1; got .*'data': -1, 'fsdp': -1"),
         ({"tensor": 0}, "must be positive.*'tensor': 0"),
         ({"tensor": -2}, "must be positive.*'tensor': -2"),

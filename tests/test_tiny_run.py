@@ -92,14 +92,25 @@ def test_one_seed_gives_one_run_and_another_seed_another(tmp_path, task):
         {"loss.gate": "batch"},
         {"rollout.kv": "keep"},
         {"loss.importance": "sais"},
+        {"loss.sigma": 0.0},
+        {"loss.sigma": 1e9, "loss.tau": 0.01},
     ],
     ids=str,
 )
-def test_every_switch_trains(tmp_path, task, overrides):
+def test_every_switch_trains_and_does_what_it_says(tmp_path, task, overrides):
     rows = two_steps(tmp_path / "run", task, **overrides)
-    assert sum(row.get("train/updates", 0) for row in rows) > 0 and rows[-1]["policy/step"] > 0
+    trained = [row for row in rows if row.get("train/updates")]
+    assert trained and rows[-1]["policy/step"] > 0
+    pois = overrides.get("loss.importance", "pois") == "pois"
+    assert all((abs(row["ratio/mean"] - 1) < 1e-6) == pois for row in trained if row["staleness/steps"] > 0)
     if overrides.get("rollout.segments") == 1:
         assert {row["pool/unfinished"] for row in rows[1:]} == {0.0}
+    if "loss.sigma" in overrides:
+        left_out = [row["dmmpt/masked_frac"] for row in trained]
+        assert left_out == (
+            [0.0] * len(trained) if not overrides["loss.sigma"] else [r["dmmpt/mpt_frac"] for r in trained]
+        )
+        assert any(row["dmmpt/mpt_frac"] > 0 for row in trained) or not overrides["loss.sigma"]
 
 
 @pytest.mark.slow

@@ -66,7 +66,7 @@ def make_mesh(*, data: int = 1, fsdp: int = -1, tensor: int = 1, devices: Sequen
     if math.prod(sizes) != len(devices):
         raise ValueError(
             f"mesh {dict(zip(AXES, sizes, strict=True))} needs {math.prod(sizes)} devices, there are {len(devices)}; "
-            f"set mesh.fsdp=-1 to take what is left"
+            f"make the sizes multiply to {len(devices)}, one of them -1 to take what is left"
         )
     return Mesh(np.asarray(devices).reshape(sizes), AXES)
 
@@ -131,7 +131,8 @@ def reshard(tree: Any, shardings: Any, dtype: Any = None) -> Any:
 @functools.lru_cache(maxsize=8)
 def _copier(leaves: tuple[NamedSharding, ...], structure: Any, dtype: Any):
     def copy(x: jax.Array) -> jax.Array:
-        # jnp.copy, since jit hands an unchanged argument through and the train step donates it next.
-        return x.astype(dtype) if dtype is not None and x.dtype != dtype else jnp.copy(x)
+        if dtype is not None and jnp.issubdtype(x.dtype, jnp.floating) and x.dtype != dtype:
+            return x.astype(dtype)
+        return jnp.copy(x)  # never the same buffer: the train step donates the source
 
     return jax.jit(lambda tree: jax.tree.map(copy, tree), out_shardings=jax.tree.unflatten(structure, leaves))

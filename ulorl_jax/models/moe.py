@@ -38,6 +38,8 @@ def moe_mlp(
 ) -> jax.Array:
     """SwiGLU experts without dropping: tokens are sorted by expert, three ragged products, sorted back.
 
+    The sort is over all tokens given: on a mesh that splits rows the compiler gathers them.
+
     Args:
       x: `[B, T, D]`.
       router: `[D, E]`.
