@@ -66,7 +66,7 @@ def make_mesh(*, data: int = 1, fsdp: int = -1, tensor: int = 1, devices: Sequen
     if math.prod(sizes) != len(devices):
         raise ValueError(
             f"mesh {dict(zip(AXES, sizes, strict=True))} needs {math.prod(sizes)} devices, there are {len(devices)}; "
-            f"make the sizes multiply to {len(devices)}, one of them -1 to take what is left"
+            f"make the sizes multiply to {len(devices)} (mesh.fsdp=-1 takes what the others leave)"
         )
     return Mesh(np.asarray(devices).reshape(sizes), AXES)
 
