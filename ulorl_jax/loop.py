@@ -141,7 +141,7 @@ class _Loop:
         at.experience.add(finished, verdicts)
         released = at.experience.release()
         values |= self.update(released)
-        at.ledger.uninformative += _tokens([sample for group in released.uninformative for sample in group.samples])
+        at.ledger.uninformative += _tokens(_samples(released.uninformative))
         at.ledger.error += _tokens(released.errors)
         at.ledger.check(at.tokens_in_pools)
         at.step += 1
@@ -171,7 +171,7 @@ class _Loop:
         with self.clock.phase("update"):
             score = self.parts.score
             scores = [score(self.state.params, batch) if score else None for batch in batches]
-            tokens = [_tokens([sample for group in share for sample in group.samples]) for share in shares]
+            tokens = [_tokens(_samples(share)) for share in shares]
             updates = []
             for batch, first, count in zip(batches, scores, tokens, strict=True):
                 self.state, metrics = self.parts.train_step(self.state, batch, first)
@@ -238,14 +238,8 @@ class _Loop:
         """What must be the same for a checkpoint of the workdir to be this run's."""
         s = self.settings
         kept = {"slots": s.rollout.slots, "context_limit": s.context_limit} if self.segments.kv == "keep" else {}
-        order = (
-            "generate",
-            "train",
-            "question_field",
-            "template",
-            "max_prompt_tokens",
-            "shuffle",
-        )  # cursor, prompt ids
+        # What the cursor and the prompts' ids stand for.
+        order = ("generate", "train", "question_field", "template", "max_prompt_tokens", "shuffle")
         return (
             fingerprint(self.parts)
             | kept
@@ -285,7 +279,7 @@ class _Loop:
         return summary
 
     def _pack(self, groups: Sequence[Group]):
-        samples = [sample for group in groups for sample in group.samples]
+        samples = _samples(groups)
         rewards = np.concatenate([group.rewards for group in groups])
         ids = np.concatenate([np.full(len(group.samples), index) for index, group in enumerate(groups)])
         loss, train = self.settings.loss, self.settings.train
@@ -341,6 +335,10 @@ class _Loop:
 def _deal(groups: list[Group], hands: int) -> list[list[Group]]:
     """Whole groups dealt into at most `hands` batches, none empty."""
     return [groups[i::hands] for i in range(min(hands, len(groups)))]
+
+
+def _samples(groups: Sequence[Group]) -> list[Sample]:
+    return [sample for group in groups for sample in group.samples]
 
 
 def _tokens(samples: Sequence[Sample]) -> int:

@@ -6,7 +6,6 @@ Floor of a decode step, per layer: read 2 * C * K * W * d elements, write 2 * C 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,20 +36,19 @@ class KVCache:
 AXES = (None, "slots", "kv_heads", None, None)
 
 
-def init_cache(config: Qwen3Config, slots: int, width: int, dtype: Any = None) -> KVCache:
+def init_cache(config: Qwen3Config, slots: int, width: int) -> KVCache:
     """An empty cache.
 
     Args:
       config: the network's shape.
       slots: C.
       width: W, positions per slot.
-      dtype: of keys and values; the model's by default.
 
     Returns:
       Zeros; what a slot's length does not cover is never attended to.
     """
     shape = (config.num_hidden_layers, slots, config.num_key_value_heads, width, config.head_dim)
-    return KVCache(jnp.zeros(shape, dtype or config.dtype), jnp.zeros(shape, dtype or config.dtype))
+    return KVCache(jnp.zeros(shape, config.dtype), jnp.zeros(shape, config.dtype))
 
 
 def make_attend(positions: jax.Array) -> Attend:
