@@ -4,6 +4,8 @@
 `--config.rollout.segments=1`. There are no keys besides these, and none without a use.
 """
 
+import os
+
 import ml_collections
 
 
@@ -24,6 +26,12 @@ def get_config() -> ml_collections.ConfigDict:
     m.num_key_value_heads = 8  # K, divides H
     m.head_dim = 128
     m.rope_theta = 1e6
+    m.rope_scaling = y = ml_collections.ConfigDict()  # YaRN (arXiv 2309.00071)
+    y.factor = 1.0  # by how much the context is longer than the trained one; 1 is off (paper, 140k evaluation: 1.5)
+    y.original_max_position_embeddings = 0  # tokens of context the model was trained on (same: 95,232)
+    y.attention_factor = 0.0  # cos and sin are multiplied by it; 0: 0.1 ln(factor) + 1
+    y.beta_fast = 32.0  # turns over the trained context from which on a pair keeps its frequency
+    y.beta_slow = 1.0  # turns up to which it is slowed down by the whole factor
     m.rms_norm_eps = 1e-6
     m.tie_word_embeddings = True
     m.num_experts = 0  # 0: dense
@@ -40,27 +48,33 @@ def get_config() -> ml_collections.ConfigDict:
     c.mesh.tensor = 1  # shards of heads, MLP and vocabulary
 
     c.tokenizer = ml_collections.ConfigDict()
-    c.tokenizer.kind = "bytes"  # one id per UTF-8 byte
-    c.tokenizer.eos_ids = (255,)  # ids that end an output: a set; 0xFF occurs in no UTF-8 text
-    c.tokenizer.pad_id = 0  # an id that no text may have
+    c.tokenizer.kind = "hf"  # a Hugging Face folder's, or "bytes": one id per UTF-8 byte
+    c.tokenizer.path = ""  # hf: folder with tokenizer.json; "" is that of warm_start.checkpoint
+    c.tokenizer.eos_ids = ()  # ids that end an output, a set; hf: () takes those of generation_config.json
+    c.tokenizer.pad_id = 0  # bytes: an id that no text may have
 
-    # JSONL files, one object per line.
+    # What stands around a question.
+    c.prompt = p = ml_collections.ConfigDict()
+    p.template = (
+        "{question}\n\nPlease reason step by step, and put your final answer within \\boxed{}."  # Qwen3's advice
+    )
+    p.chat = True  # as the user's turn of the tokenizer's chat template; False: the prompt is the text alone
+    p.system = ""  # the system's turn; "" for none
+    p.thinking = True  # the template's switch
+
+    # Files of questions: JSON lines, parquet or ArrayRecord, by their suffix.
     c.data = d = ml_collections.ConfigDict()
     d.generate = ""  # a task that is made, not found: "chain_sum" writes its files into the workdir
-    d.train = ""  # path: questions to train on
-    d.heldout = ""  # path: questions of the evaluation
-    d.supervised = ""  # path: worked answers for the warm start
+    d.train = ml_collections.ConfigDict({"main": source()})  # questions to train on; several are mixed by weight
+    d.heldout = question_file()  # questions of the evaluation
+    d.supervised = question_file()  # worked answers for the warm start
     d.heldout_rows = 256  # of the held-out file, the first so many
-    d.question_field = "question"
-    d.answer_field = "answer"
-    d.id_field = ""  # shown in traces; "" for none
-    d.template = "{question}"  # the prompt's text
     d.max_prompt_tokens = 1024  # a longer prompt is dropped and counted
     d.shuffle = True
 
     c.verify = ml_collections.ConfigDict()
-    c.verify.kind = "final_answer"  # the number after the last marker
-    c.verify.marker = "####"
+    c.verify.kind = "boxed"  # the last \boxed{} of the answer, or "final_answer": the number after the last marker
+    c.verify.marker = "####"  # before a reference's answer, where it is there; final_answer: before an output's too
 
     c.rollout = r = ml_collections.ConfigDict()
     r.output_limit = 131072  # L, tokens; longer outputs are truncated, reward 0 (paper 3.5)
@@ -95,10 +109,11 @@ def get_config() -> ml_collections.ConfigDict:
 
     c.optimizer = optimizer(learning_rate=1e-6)  # constant (paper 4.1)
 
-    # The first weights: a supervised stage (steps > 0), a folder of weights (checkpoint), or random.
+    # The first weights: those of a folder (checkpoint) or random, and a supervised stage on top (steps > 0).
     c.warm_start = w = ml_collections.ConfigDict()
-    w.checkpoint = ""  # the warm_start folder of another run
-    w.steps = 0  # supervised updates
+    w.checkpoint = ""  # a Hugging Face folder, a run's folder or its warm_start folder; "": random weights
+    w.steps = 0  # supervised updates, from there on
+    w.answer = "{answer}"  # what is learned, with the place of a supervised row's answer
     w.samples = 32  # worked answers per update
     w.rows = 8  # packed rows per micro-batch
     w.row_length = 2048  # tokens per row; longer rows of data are left out
@@ -106,7 +121,9 @@ def get_config() -> ml_collections.ConfigDict:
 
     c.evaluation = e = ml_collections.ConfigDict()
     e.every = 10  # steps between evaluations
-    e.temperature = 0.85  # of the sampled score (paper 4.1); the greedy score is always taken too
+    e.samples = 1  # k, outputs per question: the score is avg@k
+    e.greedy = False  # a greedy score too; a thinking model that decodes greedily may repeat itself up to L
+    e.temperature = 0.85  # paper 4.1
     e.top_p = 0.95  # paper 4.1
     e.top_k = 20  # paper 4.1
 
@@ -114,6 +131,43 @@ def get_config() -> ml_collections.ConfigDict:
     c.checkpoint.every = 10  # steps between checkpoints; one is also written at the end and on SIGTERM
     c.checkpoint.keep = 2  # of the newest checkpoints
     return c
+
+
+def question_file(
+    path: str = "", question: str = "question", answer: str = "answer", id: str = ""
+) -> ml_collections.ConfigDict:
+    """A file of questions and the names of its fields."""
+    f = ml_collections.ConfigDict()
+    f.path = path
+    f.question_field = question  # "a.b" is the field b of a
+    f.answer_field = answer
+    f.id_field = id  # shown in traces; "" takes the row's number
+    return f
+
+
+def source(weight: float = 1.0, **fields: str) -> ml_collections.ConfigDict:
+    """A file of training questions and its share among the sources."""
+    f = question_file(**fields)
+    f.weight = weight
+    return f
+
+
+def use_qwen3(c: ml_collections.ConfigDict, name: str) -> None:
+    """Starts from a Hugging Face folder; trains on DeepScaleR, evaluates on AIME 2025."""
+    data = os.environ.get("ULORL_DATA", "data")
+    c.warm_start.checkpoint = os.path.join(os.environ.get("ULORL_WEIGHTS", "weights"), name)
+    c.data.train = ml_collections.ConfigDict({"deepscaler": deepscaler(data)})
+    c.data.heldout = question_file(os.path.join(data, "aime", "aime2025.jsonl"), question="problem", id="id")
+
+
+def deepscaler(data: str) -> ml_collections.ConfigDict:
+    """DeepScaleR's own parquet file, in the folder of data sets."""
+    return source(
+        path=os.path.join(data, "deepscaler", "train_10240.parquet"),
+        question="extra_info.question",
+        answer="reward_model.ground_truth",
+        id="extra_info.index",
+    )
 
 
 def optimizer(learning_rate: float) -> ml_collections.ConfigDict:

@@ -34,14 +34,14 @@ def get_config() -> ml_collections.ConfigDict:
         dtype="float32",
         remat="none",
     )
-    c.data.update(
-        train=os.path.join(folder, "train.jsonl"),
-        heldout=os.path.join(folder, "test.jsonl"),
-        supervised=os.path.join(folder, "train.jsonl"),
-        heldout_rows=8,
-        template="{question}\n",
-        max_prompt_tokens=384,
-    )
+    c.tokenizer.update(kind="bytes", eos_ids=(255,))  # 0xFF occurs in no UTF-8 text
+    c.prompt.update(template="{question}\n", chat=False)
+    train = os.path.join(folder, "train.jsonl")
+    c.data.train.main.path = train
+    c.data.heldout.path = os.path.join(folder, "test.jsonl")
+    c.data.supervised.path = train
+    c.data.update(heldout_rows=8, max_prompt_tokens=384)
+    c.verify.kind = "final_answer"
     c.rollout.update(
         output_limit=384, segments=4, samples_per_prompt=4, slots=32, prefill_rows=8, prefill_lengths=(384, 768)
     )
@@ -49,6 +49,6 @@ def get_config() -> ml_collections.ConfigDict:
     c.optimizer.learning_rate = 1e-4
     c.warm_start.update(steps=100, samples=6, rows=2, row_length=768)
     c.warm_start.optimizer.update(learning_rate=3e-3, warmup_steps=10, decay_steps=100)
-    c.evaluation.every = 5
+    c.evaluation.update(every=5, greedy=True)
     c.checkpoint.every = 5
     return c

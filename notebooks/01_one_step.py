@@ -161,12 +161,9 @@ plt.show()
 
 # %%
 from ulorl_jax.rollout.pools import ExperiencePool, Ledger
-from ulorl_jax.rollout.segments import SegmentRollout, SegmentSettings
+from ulorl_jax.rollout.segments import SegmentRollout
 
-segment_settings = SegmentSettings(
-    S, L, settings.rollout.kv, settings.rollout.prefill_rows, settings.rollout.prefill_lengths
-)
-rollout = SegmentRollout(parts.engine, segment_settings)  # the slots and the unfinished pool
+rollout = SegmentRollout(parts.engine, settings.rollout.segment_settings)  # the slots and the unfinished pool
 experience = ExperiencePool(G)
 ledger = Ledger()
 cursor = 0
@@ -237,7 +234,7 @@ def judge(sample):
     """The verdict of a finished sample."""
     if sample.finished == LIMIT:
         return Verdict(0.0, "truncated at the output limit")
-    return parts.verify(tokenizer.decode(sample.output), sample.prompt.reference)
+    return parts.verify(tokenizer.decode_output(sample.output), sample.prompt.reference)
 
 
 verdicts = [judge(sample) for sample in finished]

@@ -66,9 +66,10 @@ def task(folder: pathlib.Path) -> dict:
         "heldout": [(f"{i:02}=", "#1") for i in range(80, 96)],
         "supervised": [(f"{i:02}=", answer) for i, answer in zip(rng.integers(0, 80, 128), answers, strict=True)],
     }
-    overrides = {"data.generate": "", "data.id_field": "question"}
+    overrides = {"data.generate": ""}
     for name, pairs in rows.items():
-        overrides[f"data.{name}"] = str(folder / f"{name}.jsonl")
+        section = "data.train.main" if name == "train" else f"data.{name}"
+        overrides |= {f"{section}.path": str(folder / f"{name}.jsonl"), f"{section}.id_field": "question"}
         lines = [json.dumps({"question": question, "answer": answer}) + "\n" for question, answer in pairs]
         (folder / f"{name}.jsonl").write_text("".join(lines))
     return overrides

@@ -53,8 +53,8 @@ def own_data(folder, train):
     heldout = write_rows(folder / "heldout.jsonl", [f"a{i}b2=" for i in range(4)])
     return {
         "data.generate": "",
-        "data.train": train,
-        "data.heldout": heldout,
+        "data.train.main.path": train,
+        "data.heldout.path": heldout,
         "warm_start.steps": 0,
     }
 
@@ -111,14 +111,10 @@ def test_a_config_file_that_is_not_there_is_named(tmp_path):
         ({"mesh.fsdp": 3}, ["needs 3 devices", "there are 8", "mesh.fsdp=-1"]),
         ({"data.heldout_rows": 0}, ["data.heldout_rows", "got 0", "set it to 1 or more"]),
         ({"data.generate": "chain_sums"}, ["data.generate", "chain_sum", "got 'chain_sums'"]),
-        ({"data.generate": ""}, ["data.train=''", "is no file", "question"]),
+        ({"data.generate": ""}, ["data.train.main.path=''", "is no file", "question"]),
         (
             {"warm_start.steps": 0, "warm_start.checkpoint": "runs/nothing"},
-            ["warm_start.checkpoint='runs/nothing'", "is no folder", "warm_start folder of a finished run"],
-        ),
-        (
-            {"warm_start.checkpoint": "runs/nothing"},
-            ["warm_start.checkpoint and warm_start.steps", "set the other to 0"],
+            ["warm_start.checkpoint='runs/nothing'", "is no folder", "or the warm_start folder of a run"],
         ),
         ({"warm_start.row_length": 8}, ["supervised.jsonl", "warm_start.row_length=8", "warm_start.samples=32"]),
         ({"warm_start.optimizer.decay_steps": 5}, ["warm_start.optimizer.decay_steps", "got 5", "6 or more"]),
@@ -134,16 +130,23 @@ def test_contradictory_settings_are_refused_with_the_key_the_value_and_what_woul
 
 def test_a_missing_and_an_empty_prompt_file_are_named(tmp_path):
     missing = str(tmp_path / "nothing.jsonl")
-    assert f"data.train={missing!r} is no file" in refused(tmp_path / "run", own_data(tmp_path, missing))
+    assert f"data.train.main.path={missing!r} is no file" in refused(tmp_path / "run", own_data(tmp_path, missing))
     empty = write_rows(tmp_path / "empty.jsonl", [])
     assert f"{empty} is empty" in refused(tmp_path / "run", own_data(tmp_path, empty))
 
 
 def test_a_prompt_longer_than_the_limit_is_skipped_and_counted(tmp_path):
-    train = write_rows(tmp_path / "train.jsonl", ["a1b2=", "a" * 25, "a3b4="])
+    train = write_rows(tmp_path / "train.jsonl", ["a1b3=", "a" * 25, "a3b4="])
     few = {"steps": 1, "evaluation.every": 1}
     summary = run(make_parts(runs.settings(own_data(tmp_path, train) | few), tmp_path / "run"))
-    assert summary["prompts"] == {"kept": 2, "too_long": 1, "unencodable": 0, "duplicates": 0}
+    assert summary["prompts"] == {
+        "kept": 2,
+        "too_long": 1,
+        "unencodable": 0,
+        "empty": 0,
+        "duplicates": 0,
+        "held_out": 0,
+    }
     assert summary["steps"] == 1
 
 

@@ -38,7 +38,7 @@ def test_every_phase_runs_and_steps_without_an_informative_group_say_so(tmp_path
     assert max(row["rollout/segments_mean"] for row in rows) > 1
 
     with open(data_dir / "gsm8k" / "train.jsonl") as file:
-        answers = {row["question"] + "\n": row["answer"] for row in map(json.loads, file)}
+        answers = {row["question"]: row["answer"] for row in map(json.loads, file)}
     traces = [json.loads(line) for path in (tmp_path / "run" / "rollouts").iterdir() for line in path.open()]
     assert traces and all(answers[sample["question"]] == sample["reference"] for sample in traces)
     assert summary["prompts"]["too_long"] > 0  # counted, and the run went on
@@ -52,7 +52,9 @@ def test_where_real_questions_are_answered_right_at_times_they_are_trained_on(tm
     rows = [row | {"answer": re.search("####.*", row["answer"])[0]} for row in rows]
     rows = [row for row in rows if row["answer"] in ("#### 10", "#### 20")]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    files = dict.fromkeys(("data.train", "data.heldout", "data.supervised"), str(tmp_path / "rows.jsonl"))
+    files = dict.fromkeys(
+        ("data.train.main.path", "data.heldout.path", "data.supervised.path"), str(tmp_path / "rows.jsonl")
+    )
     short = {"rollout.output_limit": 16, "warm_start.steps": 40, "warm_start.optimizer.decay_steps": 40}
     summary = run(tmp_path / "run", files | short)
     assert summary["updates"] > 0 and summary["tokens"]["trained"] > 0

@@ -26,12 +26,13 @@ def start(tmp_path_factory):
 
 def with_answers(start, folder, split, answer_of):
     """The task with other references: `answer_of(index, old)`."""
-    with open(start[f"data.{split}"]) as file:
+    key = "data.train.main.path" if split == "train" else f"data.{split}.path"
+    with open(start[key]) as file:
         rows = [json.loads(line) for line in file]
     rows = [row | {"answer": answer_of(index, row["answer"])} for index, row in enumerate(rows)]
     path = folder / f"{split}.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return start | {f"data.{split}": str(path)}
+    return start | {key: str(path)}
 
 
 def finished_groups(workdir):
@@ -40,7 +41,7 @@ def finished_groups(workdir):
     for path in sorted((workdir / "rollouts").iterdir()):
         for line in path.read_text().splitlines():
             sample = json.loads(line)
-            groups[sample["prompt"]].append((sample["reward"], len(sample["tokens"])))
+            groups[sample["prompt_id"]].append((sample["reward"], len(sample["tokens"])))
     return [group for group in groups.values() if len(group) == runs.SMALL["rollout.samples_per_prompt"]]
 
 

@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from configs import base, tiny
+from configs import base, gsm8k_bytes, qwen3_0p6b, qwen3_4b, qwen3_8b, qwen3_30b, tiny
 from ulorl_jax.settings import Settings, check_mesh
 
-CONFIGS = {"base": base, "tiny": tiny}
+PAPER = {"qwen3_4b": qwen3_4b, "qwen3_8b": qwen3_8b, "qwen3_30b": qwen3_30b}
+CONFIGS = {"base": base, "tiny": tiny, "gsm8k_bytes": gsm8k_bytes, "qwen3_0p6b": qwen3_0p6b} | PAPER
 
 
 def values_of(config=tiny) -> dict:
@@ -50,8 +51,9 @@ def test_reading_a_config_leaves_it_as_it_was():
     assert values == before
 
 
-def test_the_paper_s_numbers_stand_in_the_base_config():
-    s = Settings.from_dict(values_of(base))
+@pytest.mark.parametrize("config", [base, *PAPER.values()], ids=["base", *PAPER])
+def test_the_paper_s_numbers_stand_in_the_configs_of_its_models(config):
+    s = Settings.from_dict(values_of(config))
     r = s.rollout
     assert (r.output_limit, r.segments, r.segment_length) == (131072, 8, 16384)
     assert (r.slots, r.samples_per_prompt, r.sampling.temperature, r.sampling.top_p, r.sampling.top_k) == (
@@ -147,15 +149,15 @@ REFUSALS = [
         ["tokenizer.eos_ids", "under model.vocab_size (128)", "got (10, 128)"],
         {"tokenizer.eos_ids": (10,)},
     ),
+    ({"prompt.chat": True}, ["prompt.chat", "tokenizer.kind=hf", "got 'bytes'"], {"prompt.chat": False}),
+    ({"prompt.system": "Think."}, ["prompt.system", "got 'Think.'"], {"prompt.system": ""}),
+    ({"data.train.main.weight": 0.0}, ["data.train", "got {'main': 0.0}"], {"data.train.main.weight": 0.5}),
+    ({"data.train": {}}, ["data.train", "at least one source", "got {}"], {"data.train": values_of()["data"]["train"]}),
+    ({"evaluation.samples": 0}, ["evaluation.samples", "got 0"], {"evaluation.samples": 1}),
     (
         {"optimizer.warmup_steps": 5, "optimizer.decay_steps": 5},
         ["optimizer.decay_steps", "optimizer.warmup_steps (5)", "got 5", "6 or more, or 0"],
         {"optimizer.decay_steps": 6},
-    ),
-    (
-        {"warm_start.checkpoint": "runs/a"},
-        ["warm_start.checkpoint", "warm_start.steps", "('runs/a', 700)", "set the other to 0"],
-        {"warm_start.steps": 0},
     ),
 ]
 
@@ -178,7 +180,9 @@ def test_a_refusal_names_the_key_the_value_and_one_that_works(wrong, said, remed
         ({"loss.tau": "high"}, "config key loss.tau is of type float; got 'high' (str)"),
         ({"loss.tau": True}, "config key loss.tau is of type float; got True (bool)"),
         ({"data.shuffle": 1}, "config key data.shuffle is of type bool; got 1 (int)"),
-        ({"data.train": None}, "config key data.train is of type str; got None (NoneType)"),
+        ({"data.train": None}, "config key data.train is a section of keys; got None"),
+        ({"data.train.main.path": None}, "config key data.train.main.path is of type str; got None (NoneType)"),
+        ({"data.train": {"a": 1}}, "config key data.train.a is a section of keys; got 1"),
         ({"train.row_lengths": 209}, "config key train.row_lengths is a list of int; got 209"),
         ({"train.row_lengths": (209, "x")}, "config key train.row_lengths is of type int; got 'x' (str)"),
         ({"rollout": 4}, "config key rollout is a section of keys; got 4"),

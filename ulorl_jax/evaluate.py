@@ -1,9 +1,9 @@
-"""Held-out evaluation: the rollout's own machinery, run until every sample is finished."""
+"""Evaluation's decoding: the rollout's own machinery with weights that stay, until every sample is finished."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,43 +17,79 @@ def evaluate(
     engine: PolicyEngine,
     params: Any,
     prompts: Sequence[Prompt],
+    samples: int,
     judge: Callable[[Sample], Verdict],
     settings: SegmentSettings,
 ) -> dict[str, float]:
-    """One output per prompt; slots are refilled after every segment.
+    """avg@k on held-out questions, within a training run; slots are refilled after every segment.
 
-    The draws depend on the engine's seed and the prompt alone, so two evaluations of
-    one policy agree, and two of different policies share their random numbers.
+    The draws depend on the engine's seed, the prompt and the sample's number alone, so two evaluations
+    of one policy agree, and two of different policies share their random numbers.
 
     Args:
       engine: the decoder, at the evaluation's sampling settings.
       params: the policy, in the decoding layout.
       prompts: the held-out questions.
+      samples: k, outputs per prompt.
       judge: gives the verdict of a finished sample.
       settings: segment length and limits; the weights do not change, so the cache is kept.
 
     Returns:
-      `accuracy` (an answer that could not be judged is counted in `errors` and left out),
-      `errors`, `truncated` (share of outputs), `len_mean` (tokens).
+      `accuracy` (avg@k: every question counts the same; an output that could not be judged is counted
+      in `errors` and left out), `errors`, `truncated` (share of outputs), `len_mean` (tokens).
 
     Raises:
-      ValueError: no answer could be judged.
+      ValueError: no output could be judged.
     """
     rollout = SegmentRollout(engine, dataclasses.replace(settings, kv=KEEP))
-    rollout.pool.add_prompts(prompts, 1)
-    finished: list[Sample] = []
-    while len(finished) < len(prompts):
-        finished += rollout.run(params, 0)[0]
+    rollout.pool.add_prompts(prompts, samples)
+    finished = [sample for done, _ in decode_all(rollout, params) for sample in done]
     verdicts = [judge(sample) for sample in finished]
-    judged = [verdict.reward for verdict in verdicts if verdict.reward is not None]
+    judged: dict[int, list[float]] = {}
+    for sample, verdict in zip(finished, verdicts, strict=True):
+        if verdict.reward is not None:
+            judged.setdefault(sample.prompt.id, []).append(verdict.reward)
     if not judged:
         raise ValueError(
             f"none of the {len(verdicts)} held-out answers could be judged, the first because of: "
-            f"{verdicts[0].reason}; check data.answer_field and the verify section"
+            f"{verdicts[0].reason}; check data.heldout.answer_field and the verify section"
         )
     return {
-        "accuracy": float(np.mean(judged)),
-        "errors": float(len(verdicts) - len(judged)),
+        "accuracy": float(np.mean([np.mean(rewards) for rewards in judged.values()])),
+        "errors": float(sum(verdict.reward is None for verdict in verdicts)),
         "truncated": float(np.mean([sample.finished == LIMIT for sample in finished])),
         "len_mean": float(np.mean([sample.num_tokens for sample in finished])),
     }
+
+
+def decode_all(rollout: SegmentRollout, params: Any) -> Iterator[tuple[list[Sample], dict[str, float]]]:
+    """Decodes segment after segment until no sample is left; freed slots are filled between two segments.
+
+    So a freed slot waits for at most one segment, and no slot for the longest output as long as
+    samples are waiting. Between two segments the caller may rearrange the pool.
+
+    Args:
+      rollout: its pool holds the samples to decode.
+      params: the policy, in the decoding layout.
+
+    Yields:
+      What `SegmentRollout.run` returns: the samples that finished in the segment, and its metrics.
+    """
+    while rollout.pool.occupied or rollout.pool.waiting:
+        yield rollout.run(params, 0)
+
+
+def judge_output(text: str, sample: Sample, verify: Callable[[str, str], Verdict]) -> Verdict:
+    """The verdict of a finished sample; one that was truncated at L is worth 0 (paper, 3.5).
+
+    Args:
+      text: of its output, without the end token.
+      sample: the sample.
+      verify: (output text, reference) to a verdict.
+
+    Returns:
+      The verdict.
+    """
+    if sample.finished == LIMIT:
+        return Verdict(0.0, "truncated at the output limit")
+    return verify(text, sample.prompt.reference)

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from ulorl_jax.clock import Clock, StopRequest
-from ulorl_jax.evaluate import evaluate
+from ulorl_jax.evaluate import evaluate, judge_output
 from ulorl_jax.frontier import Frontier, device_state
 from ulorl_jax.io.checkpoints import Checkpoints
 from ulorl_jax.io.files import write_atomically
@@ -31,7 +31,7 @@ from ulorl_jax.parts import Parts, make_engine
 from ulorl_jax.rollout.engine import compiled_programs, param_shardings
 from ulorl_jax.rollout.pools import ExperiencePool, Released
 from ulorl_jax.rollout.sampling import Sampling
-from ulorl_jax.rollout.segments import SegmentRollout, SegmentSettings
+from ulorl_jax.rollout.segments import SegmentRollout
 from ulorl_jax.train.state import refuse_endless_skips, start_state, state_structs
 from ulorl_jax.train.step import batch_shardings
 from ulorl_jax.types import LIMIT, Group, Sample, TrainState, Verdict
@@ -111,13 +111,7 @@ class _Loop:
     def __init__(self, parts: Parts):
         s = self.settings = parts.settings
         self.parts = parts
-        self.segments = SegmentSettings(
-            s.rollout.segment_length,
-            s.rollout.output_limit,
-            s.rollout.kv,
-            s.rollout.prefill_rows,
-            s.rollout.prefill_lengths,
-        )
+        self.segments = s.rollout.segment_settings
         self.at = Frontier(SegmentRollout(parts.engine, self.segments), ExperiencePool(s.rollout.samples_per_prompt))
         self.clock = Clock()
         self.batch_shardings = batch_shardings(parts.training)
@@ -148,15 +142,12 @@ class _Loop:
         with clock.phase("trace"):
             shown = self.settings.traces_per_step
             if shown and finished:
-                decode = parts.tokenizer.decode
-                write_trace(parts.workdir, at.step, finished[:shown], verdicts[:shown], decode)
+                write_trace(parts.workdir, at.step, finished[:shown], verdicts[:shown], parts.tokenizer)
         return values | self._describe(finished, verdicts, released)
 
     def judge(self, sample: Sample) -> Verdict:
-        """The reward of a finished sample; one that was truncated at L is worth 0 (paper, 3.5)."""
-        if sample.finished == LIMIT:
-            return Verdict(0.0, "truncated at the output limit")
-        return self.parts.verify(self.parts.tokenizer.decode(sample.output), sample.prompt.reference)
+        """The verdict of a finished sample."""
+        return judge_output(self.parts.tokenizer.decode_output(sample.output), sample, self.parts.verify)
 
     def update(self, released: Released) -> dict[str, float]:
         """Advantages, packing, the update, and the weights' way to the decoder."""
@@ -192,14 +183,15 @@ class _Loop:
         return values
 
     def evaluate(self) -> dict[str, float]:
-        """Sampled and greedy accuracy on the held-out questions."""
-        s, e = self.settings, self.settings.evaluation
+        """Accuracy on the held-out questions: avg@k of sampled outputs, and of the greedy one."""
+        parts, s, e = self.parts, self.settings, self.settings.evaluation
+        modes = [("sampled", e.sampling, e.samples)] + [("greedy", Sampling(0.0), 1)] * e.greedy
         values = {}
         with self.clock.phase("evaluate"):
-            for name, sampling in (("sampled", e.sampling), ("greedy", Sampling(0.0))):
+            for name, sampling, samples in modes:
                 # Another seed than the rollout's, whose sample ids the held-out prompts would share.
-                engine = make_engine(s, self.parts.decoding, sampling, s.seed + 1_000_003)
-                result = evaluate(engine, self.policy, self.parts.heldout, self.judge, self.segments)
+                engine = make_engine(s, parts.tokenizer, parts.decoding, sampling, s.seed + 1_000_003)
+                result = evaluate(engine, self.policy, parts.heldout, samples, self.judge, self.segments)
                 values[f"heldout/{name}"] = result.pop("accuracy")
                 values |= {f"heldout/{name}_{key}": value for key, value in result.items()}
         return values
@@ -239,16 +231,19 @@ class _Loop:
         s = self.settings
         kept = {"slots": s.rollout.slots, "context_limit": s.context_limit} if self.segments.kv == "keep" else {}
         # What the cursor and the prompts' ids stand for.
-        order = ("generate", "train", "question_field", "template", "max_prompt_tokens", "shuffle")
+        order = ("generate", "max_prompt_tokens", "shuffle")
+        sources = {f"data.train.{name}": dataclasses.asdict(source) for name, source in s.data.train.items()}
         return (
             fingerprint(self.parts)
             | kept
             | {f"data.{name}": getattr(s.data, name) for name in order}
+            | sources
             | {
+                "prompt": dataclasses.asdict(s.prompt),
                 "seed": s.seed,
                 "samples_per_prompt": s.rollout.samples_per_prompt,
                 "output_limit": s.rollout.output_limit,
-                "eos_ids": list(s.tokenizer.eos_ids),
+                "eos_ids": list(self.parts.tokenizer.eos_ids),
                 "kv": s.rollout.kv,
             }
         )
@@ -259,7 +254,7 @@ class _Loop:
         rows = read_metrics(parts.workdir / "metrics.jsonl")
         # The first is in the checkpoint too, should someone have moved the metrics away.
         scores = [{"step": 0} | start, *(row for row in rows if "heldout/sampled" in row)]
-        names = ("heldout/sampled", "heldout/greedy")
+        names = ("heldout/sampled", "heldout/greedy") if self.settings.evaluation.greedy else ("heldout/sampled",)
         seconds = self.clock.totals
         summary = {name: scores[-1][name] for name in names} | {f"{name}_start": start[name] for name in names}
         summary |= {
@@ -346,4 +341,7 @@ def _tokens(samples: Sequence[Sample]) -> int:
 
 
 def _scores(step: int, values: dict[str, float]) -> str:
-    return f"step {step}: held-out {values['heldout/sampled']:.3f} sampled, {values['heldout/greedy']:.3f} greedy"
+    scores = [
+        f"{values[f'heldout/{mode}']:.3f} {mode}" for mode in ("sampled", "greedy") if f"heldout/{mode}" in values
+    ]
+    return f"step {step}: held-out {', '.join(scores)}"

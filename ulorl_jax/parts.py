@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optax
 
 from ulorl_jax.data.chain_sum import write_chain_sum
-from ulorl_jax.io.prompts import Prompts
-from ulorl_jax.io.tokenizer import ByteTokenizer, Tokenizer
+from ulorl_jax.inputs import make_encode, make_source, make_tokenizer, make_verifier
+from ulorl_jax.io.prompts import Prompts, Source
+from ulorl_jax.io.tokenizer import Tokenizer
 from ulorl_jax.mesh import Layout, make_mesh
 from ulorl_jax.ops import importance
 from ulorl_jax.ops.losses import supervised_loss, ulorl_loss
@@ -21,16 +23,15 @@ from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.settings import Settings, check_mesh
 from ulorl_jax.train.state import make_optimizer
 from ulorl_jax.train.step import Objective, StepSettings, make_score, make_train_step
+from ulorl_jax.typed import choose
 from ulorl_jax.types import Prompt, Verdict
-from ulorl_jax.verify.final_answer import FinalAnswerVerifier
+from ulorl_jax.weights import open_weights
 
 IMPORTANCE = {
     "tois": importance.on_policy,
     "sais": importance.segment_aware,
     "pois": importance.pseudo_on_policy,
 }
-TOKENIZERS = {"bytes": ByteTokenizer}
-VERIFIERS = {"final_answer": FinalAnswerVerifier}
 GENERATORS = {"chain_sum": functools.partial(write_chain_sum, train=8192, supervised=32768)}
 
 
@@ -43,6 +44,7 @@ class Parts:
       workdir: where everything of the run is written.
       training, decoding: the two layouts of the mesh.
       tokenizer: ids to text and back.
+      encode: a question's text to the ids of its prompt.
       prompts: training questions in their one global order.
       heldout: questions of the evaluation.
       verify: (output text, reference) to a verdict.
@@ -57,6 +59,7 @@ class Parts:
     training: Layout
     decoding: Layout
     tokenizer: Tokenizer
+    encode: Callable[[str], np.ndarray]
     prompts: Prompts
     heldout: list[Prompt]
     verify: Callable[[str, str], Verdict]
@@ -85,17 +88,17 @@ def make_parts(settings: Settings, workdir: Path) -> Parts:
     mesh = make_mesh(data=s.mesh.data, fsdp=s.mesh.fsdp, tensor=s.mesh.tensor)
     training, decoding = Layout(mesh, "training"), Layout(mesh, "decoding")
     check_mesh(s, training.ways("rows"), decoding.ways("slots"))
-    tokenizer = choose(TOKENIZERS, s.tokenizer.kind, "tokenizer.kind")(
-        s.model.vocab_size, s.tokenizer.eos_ids, s.tokenizer.pad_id
-    )
-    verify = choose(VERIFIERS, s.verify.kind, "verify.kind")(s.verify.marker)
-    old_logp = choose(IMPORTANCE, s.loss.importance, "loss.importance")
     warm = s.warm_start
     if warm.checkpoint and not Path(warm.checkpoint).is_dir():
         raise ValueError(
-            f"warm_start.checkpoint={warm.checkpoint!r} is no folder; give the warm_start folder of a finished "
-            f"run, such as runs/tiny/warm_start"
+            f"warm_start.checkpoint={warm.checkpoint!r} is no folder; give a Hugging Face folder, a run's folder, or "
+            f"the warm_start folder of a run, such as runs/tiny/warm_start"
         )
+    tokenizer = make_tokenizer(s.tokenizer, s.model.vocab_size, tokenizer_folder(s, workdir))
+    encode = make_encode(s.prompt, tokenizer)
+    verify = make_verifier(s.verify)
+    heldout = read_prompts(s, workdir, encode, "heldout").all()[: s.data.heldout_rows]
+    old_logp = choose(IMPORTANCE, s.loss.importance, "loss.importance")
     optimizer = make_optimizer(s.optimizer)
     step_settings = StepSettings(s.rollout.temperature, s.train.logprob_chunk)
     objective = _ulorl_objective(s, old_logp)
@@ -108,21 +111,25 @@ def make_parts(settings: Settings, workdir: Path) -> Parts:
         training=training,
         decoding=decoding,
         tokenizer=tokenizer,
-        prompts=read_prompts(s, workdir, tokenizer, "train"),
-        heldout=read_prompts(s, workdir, tokenizer, "heldout").all()[: s.data.heldout_rows],
+        encode=encode,
+        prompts=read_prompts(s, workdir, encode, "train", heldout),
+        heldout=heldout,
         verify=verify,
-        engine=make_engine(s, decoding, s.rollout.sampling, s.seed),
+        engine=make_engine(s, tokenizer, decoding, s.rollout.sampling, s.seed),
         optimizer=optimizer,
         train_step=make_train_step(s.model, objective, optimizer, training, step_settings),
         score=make_score(s.model, training, step_settings) if needs_scores else None,
     )
 
 
-def make_engine(settings: Settings, layout: Layout, sampling: Sampling, seed: int) -> PolicyEngine:
+def make_engine(
+    settings: Settings, tokenizer: Tokenizer, layout: Layout, sampling: Sampling, seed: int
+) -> PolicyEngine:
     """A decoder for this model and context limit.
 
     Args:
       settings: the run's.
+      tokenizer: whose end tokens end a sample.
       layout: the decoding layout.
       sampling: how it draws tokens.
       seed: of its draws.
@@ -131,82 +138,87 @@ def make_engine(settings: Settings, layout: Layout, sampling: Sampling, seed: in
       The engine.
     """
     s = settings
-    spec = EngineSpec(s.model, s.rollout.slots, s.context_limit, sampling, s.tokenizer.eos_ids, layout)
+    spec = EngineSpec(s.model, s.rollout.slots, s.context_limit, sampling, tuple(tokenizer.eos_ids), layout)
     return PolicyEngine(spec, seed)
 
 
-def read_prompts(settings: Settings, workdir: Path, tokenizer: Tokenizer, split: str) -> Prompts:
+def tokenizer_folder(settings: Settings, workdir: Path) -> Path | None:
+    """Where the run's Hugging Face tokenizer lies: named, kept in the workdir, or beside the first weights."""
+    if settings.tokenizer.path:
+        return Path(settings.tokenizer.path)
+    if (workdir / "hf" / "tokenizer.json").is_file():
+        return workdir / "hf"  # a resumed run does not need the first weights any more
+    checkpoint = settings.warm_start.checkpoint
+    return open_weights(checkpoint).files if checkpoint and settings.tokenizer.kind == "hf" else None
+
+
+def read_prompts(
+    settings: Settings,
+    workdir: Path,
+    encode: Callable[[str], np.ndarray],
+    split: str,
+    held_out: Sequence[Prompt] = (),
+) -> Prompts:
     """The questions of a split, "train" or "heldout".
 
     Args:
       settings: the run's.
       workdir: where generated data lies.
-      tokenizer: turns questions into ids.
-      split: which file.
+      encode: from a question to its prompt's ids.
+      split: which files.
+      held_out: prompts whose questions must not be among these.
 
     Returns:
       The prompts.
     """
     d = settings.data
-    return Prompts.from_jsonl(
-        data_files(settings, workdir)[split],
-        tokenizer,
-        question_field=d.question_field,
-        answer_field=d.answer_field,
-        id_field=d.id_field or None,
-        template=d.template,
-        max_tokens=d.max_prompt_tokens,
-        seed=settings.seed,
-        shuffle=d.shuffle,
+    sources = data_sources(settings, workdir)[split]
+    return Prompts.read(
+        sources, encode, max_tokens=d.max_prompt_tokens, seed=settings.seed, shuffle=d.shuffle, held_out=held_out
     )
 
 
-def data_files(settings: Settings, workdir: Path) -> dict[str, Path]:
-    """The JSONL file of each split; a task that is made, not found, is written into the workdir first.
+def data_sources(settings: Settings, workdir: Path) -> dict[str, list[Source]]:
+    """The files of each split; a task that is made, not found, is written into the workdir first.
 
     Args:
       settings: the run's.
       workdir: the run's folder.
 
     Returns:
-      Paths of "train", "heldout" and, where there is a warm start to train, "supervised".
+      Sources of "train", "heldout" and, where there is a warm start to train, "supervised".
 
     Raises:
       ValueError: a file is not there.
     """
     d = settings.data
     if not d.generate:
-        files = {"train": Path(d.train), "heldout": Path(d.heldout)}
+        sources = {
+            "train": [make_source(name, source, source.weight) for name, source in d.train.items()],
+            "heldout": [make_source("heldout", d.heldout)],
+        }
         if settings.warm_start.steps:
-            files["supervised"] = Path(d.supervised)
-        for split, path in files.items():
-            if not path.is_file():
-                raise ValueError(
-                    f"data.{split}={getattr(d, split)!r} is no file; give one of JSON lines with the fields "
-                    f"{d.question_field!r} and {d.answer_field!r}, or set data.generate=chain_sum"
-                )
-        return files
+            sources["supervised"] = [make_source("supervised", d.supervised)]
+        for split, members in sources.items():
+            for source in members:
+                if not Path(source.path).is_file():
+                    key = f"data.{split}.{source.name}.path" if split == "train" else f"data.{split}.path"
+                    raise ValueError(
+                        f"{key}={source.path!r} is no file; give one of rows with the fields "
+                        f"{source.question_field!r} and {source.answer_field!r}, or set data.generate=chain_sum"
+                    )
+        return sources
     make = functools.partial(choose(GENERATORS, d.generate, "data.generate"), heldout=d.heldout_rows)
     # A folder for each, so that a start that is refused later has not replaced another run's questions.
     folder = workdir / "data" / f"seed_{settings.seed}_limit_{settings.rollout.output_limit}"
-    return make(folder, seed=settings.seed, max_output_tokens=settings.rollout.output_limit)
+    made = make(folder, seed=settings.seed, max_output_tokens=settings.rollout.output_limit)
+    return {split: [Source(split, path, 1.0, "question", "answer", "id")] for split, path in made.items()}
 
 
 def supervised_objective(logp, entropy, micro, first):
     """Cross entropy of the answers, as an `Objective`."""
     del entropy, first
     return supervised_loss(logp, micro.mask, num_tokens=micro.num_tokens)
-
-
-def choose(choices: dict[str, Any], name: str, key: str) -> Any:
-    """The choice of this name.
-
-    Raises:
-      ValueError: there is none; the message lists them.
-    """
-    if name not in choices:
-        raise ValueError(f"{key} must be one of {sorted(choices)}; got {name!r}")
-    return choices[name]
 
 
 def make_workdir(workdir: Path) -> None:

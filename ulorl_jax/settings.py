@@ -1,4 +1,4 @@
-"""Every setting of a run, typed, checked before anything compiles.
+"""Every setting of a training run, typed, checked before anything compiles.
 
 `configs/base.py` holds the same tree as a ConfigDict, with unit, meaning and source
 of every key. `Settings.from_dict` takes it apart: a key that is unknown, missing or
@@ -8,142 +8,25 @@ of the wrong type is an error, so no key can be given and not be used.
 from __future__ import annotations
 
 import dataclasses
-import typing
 from typing import Any
 
 from ulorl_jax.models.qwen3 import Qwen3Config
-from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.rollout.segments import KEEP, RECOMPUTE
+from ulorl_jax.sections import (
+    CheckpointSettings,
+    DataSettings,
+    EvalSettings,
+    LossSettings,
+    MeshSettings,
+    PromptSettings,
+    RolloutSettings,
+    TokenizerSettings,
+    TrainSettings,
+    VerifySettings,
+    WarmStartSettings,
+)
 from ulorl_jax.train.state import OptimizerSettings
-
-
-@dataclasses.dataclass(frozen=True)
-class MeshSettings:
-    """Sizes of the mesh axes; one may be -1."""
-
-    data: int
-    fsdp: int
-    tensor: int
-
-
-@dataclasses.dataclass(frozen=True)
-class TokenizerSettings:
-    """How text becomes ids."""
-
-    kind: str
-    eos_ids: tuple[int, ...]
-    pad_id: int
-
-
-@dataclasses.dataclass(frozen=True)
-class DataSettings:
-    """Where questions come from and how they are read."""
-
-    generate: str
-    train: str
-    heldout: str
-    supervised: str
-    heldout_rows: int
-    question_field: str
-    answer_field: str
-    id_field: str
-    template: str
-    max_prompt_tokens: int
-    shuffle: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class VerifySettings:
-    """How an answer is judged."""
-
-    kind: str
-    marker: str
-
-
-@dataclasses.dataclass(frozen=True)
-class RolloutSettings:
-    """Algorithm 1: L, M, G, the slots, and how tokens are drawn."""
-
-    output_limit: int
-    segments: int
-    samples_per_prompt: int
-    slots: int
-    kv: str
-    temperature: float
-    top_p: float
-    top_k: int
-    prefill_rows: int
-    prefill_lengths: tuple[int, ...]
-
-    @property
-    def segment_length(self) -> int:
-        """S = L / M."""
-        return self.output_limit // self.segments
-
-    @property
-    def sampling(self) -> Sampling:
-        """Temperature, top-p and top-k as the engine takes them."""
-        return Sampling(self.temperature, self.top_p, self.top_k)
-
-
-@dataclasses.dataclass(frozen=True)
-class LossSettings:
-    """Equation (10)."""
-
-    importance: str
-    clip_low: float
-    clip_high: float
-    tau: float
-    sigma: float
-    gate: str
-    advantage_ddof: int
-    advantage_eps: float
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainSettings:
-    """Shapes of the update and when to give up."""
-
-    row_lengths: tuple[int, ...]
-    rows_per_micro_batch: int
-    logprob_chunk: int
-    updates_per_step: int
-    max_skipped_in_a_row: int
-
-
-@dataclasses.dataclass(frozen=True)
-class WarmStartSettings:
-    """Where the policy's first weights come from."""
-
-    checkpoint: str
-    steps: int
-    samples: int
-    rows: int
-    row_length: int
-    optimizer: OptimizerSettings
-
-
-@dataclasses.dataclass(frozen=True)
-class EvalSettings:
-    """Held-out evaluation."""
-
-    every: int
-    temperature: float
-    top_p: float
-    top_k: int
-
-    @property
-    def sampling(self) -> Sampling:
-        """Temperature, top-p and top-k as the engine takes them."""
-        return Sampling(self.temperature, self.top_p, self.top_k)
-
-
-@dataclasses.dataclass(frozen=True)
-class CheckpointSettings:
-    """How often state is saved, how many are kept."""
-
-    every: int
-    keep: int
+from ulorl_jax.typed import build, demand
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,6 +38,7 @@ class Settings:
     model: Qwen3Config
     mesh: MeshSettings
     tokenizer: TokenizerSettings
+    prompt: PromptSettings
     data: DataSettings
     verify: VerifySettings
     rollout: RolloutSettings
@@ -174,7 +58,7 @@ class Settings:
           ValueError: an unknown, missing or wrongly typed key, or settings that
             contradict each other; the message names the key and a value that works.
         """
-        settings = _build(cls, values, "")
+        settings = build(cls, values)
         check(settings)
         return settings
 
@@ -222,79 +106,93 @@ def check(settings: Settings) -> None:
         ("warm_start.rows", 1, s.warm_start.rows),
         ("warm_start.row_length", 1, s.warm_start.row_length),
         ("evaluation.every", 1, s.evaluation.every),
+        ("evaluation.samples", 1, s.evaluation.samples),
         ("checkpoint.every", 1, s.checkpoint.every),
         ("checkpoint.keep", 1, s.checkpoint.keep),
         ("traces_per_step", 0, s.traces_per_step),
     ):
-        _demand(value >= least, f"{name} must be at least {least}", value, f"set it to {least} or more")
+        demand(value >= least, f"{name} must be at least {least}", value, f"set it to {least} or more")
     m, limit = r.segments, r.output_limit
-    _demand(
+    demand(
         limit % m == 0,
         f"rollout.output_limit (L) must be a multiple of rollout.segments (M = {m})",
         limit,
         " or ".join(str(i * m) for i in (limit // m, limit // m + 1) if i) + " would work",
     )
     for name, lengths in (("train.row_lengths", s.train.row_lengths), ("rollout.prefill_lengths", r.prefill_lengths)):
-        _demand(
+        demand(
             max(lengths, default=0) >= s.context_limit,
             f"the longest of {name} must hold a prompt and its output, {s.data.max_prompt_tokens} + {limit} tokens",
             lengths,
             f"add {s.context_limit}",
         )
-    _demand(
+    demand(
         r.kv in (KEEP, RECOMPUTE), f"rollout.kv must be {KEEP!r} or {RECOMPUTE!r}", r.kv, f"the paper's: {RECOMPUTE}"
     )
-    _demand(
+    demand(
         r.temperature > 0, "rollout.temperature must be positive: greedy rollouts do not explore", r.temperature, "0.85"
     )
     for name, draws in (("rollout", r), ("evaluation", s.evaluation)):
-        _demand(
+        demand(
             draws.temperature >= 0 and 0 < draws.top_p <= 1 and draws.top_k >= 0,
             f"{name} wants temperature >= 0, 0 < top_p <= 1 and top_k >= 0",
             (draws.temperature, draws.top_p, draws.top_k),
             "1.0, 1.0 and 0 draw from the policy as it is",
         )
-    _demand(
+    demand(
         s.loss.importance == "pois" or (r.top_p == 1 and r.top_k == 0),
         f"loss.importance={s.loss.importance} needs log-probs of the whole distribution, so no top-p and no top-k",
         (r.top_p, r.top_k),
         "set rollout.top_p=1.0 and rollout.top_k=0, or loss.importance=pois",
     )
-    _demand(0 < s.loss.tau <= 1, "loss.tau is a probability in (0, 1]", s.loss.tau, "the paper's is 0.99")
-    _demand(
+    demand(0 < s.loss.tau <= 1, "loss.tau is a probability in (0, 1]", s.loss.tau, "the paper's is 0.99")
+    demand(
         s.loss.sigma >= 0, "loss.sigma is an entropy in nats, at least 0", s.loss.sigma, "the paper's is 0.2, 0 is off"
     )
-    _demand(
+    demand(
         s.loss.gate in ("sample", "batch"),
         'loss.gate must be "sample" or "batch"',
         s.loss.gate,
         "equation (10): sample",
     )
-    _demand(
+    demand(
         s.loss.importance != "tois" or m == 1,
         "loss.importance=tois means a whole output drawn by one policy, so rollout.segments must be 1",
         m,
         "set rollout.segments=1, or loss.importance=pois or sais",
     )
     for name, o in (("optimizer", s.optimizer), ("warm_start.optimizer", s.warm_start.optimizer)):
-        _demand(
+        demand(
             o.decay_steps == 0 or o.decay_steps > o.warmup_steps,
             f"{name}.decay_steps counts the warm-up, so it must be more than {name}.warmup_steps ({o.warmup_steps})",
             o.decay_steps,
             f"{o.warmup_steps + 1} or more, or 0 for a constant rate",
         )
+    bytes_alone = s.tokenizer.kind == "bytes"
     bad_eos = [i for i in s.tokenizer.eos_ids if not 0 <= i < s.model.vocab_size]
-    _demand(
-        bool(s.tokenizer.eos_ids) and not bad_eos,
+    demand(
+        bool(s.tokenizer.eos_ids or not bytes_alone) and not bad_eos,
         f"tokenizer.eos_ids must name at least one id under model.vocab_size ({s.model.vocab_size})",
         s.tokenizer.eos_ids,
         "without an end token every sample runs to L and is worth 0",
     )
-    _demand(
-        not (s.warm_start.checkpoint and s.warm_start.steps),
-        "warm_start.checkpoint and warm_start.steps are two sources of the first weights",
-        (s.warm_start.checkpoint, s.warm_start.steps),
-        "empty one, or set the other to 0",
+    demand(
+        not (bytes_alone and s.prompt.chat),
+        "prompt.chat needs the chat template of tokenizer.kind=hf",
+        s.tokenizer.kind,
+        "set prompt.chat=False",
+    )
+    demand(
+        s.prompt.chat or not s.prompt.system,
+        "prompt.system is a turn of the chat template, so prompt.chat must be on",
+        s.prompt.system,
+        "set prompt.chat=True, or write it into prompt.template",
+    )
+    demand(
+        bool(s.data.train) and all(source.weight > 0 for source in s.data.train.values()),
+        "data.train must name at least one source, each with a weight above 0",
+        {name: source.weight for name, source in s.data.train.items()},
+        "the weights are shares: 1.0 each mixes them evenly",
     )
 
 
@@ -315,42 +213,9 @@ def check_mesh(settings: Settings, row_ways: int, slot_ways: int) -> None:
         ("rollout.slots", settings.rollout.slots, slot_ways),
     ):
         up = -(-value // ways) * ways
-        _demand(
+        demand(
             value % ways == 0,
             f"{name} must be a multiple of {ways}, the parts the mesh splits it into",
             value,
             f"{up} would work",
         )
-
-
-def _demand(holds: bool, what: str, got: Any, remedy: str) -> None:
-    if not holds:
-        raise ValueError(f"{what}; got {got!r}: {remedy}")
-
-
-def _build(cls: Any, values: dict[str, Any], path: str) -> Any:
-    types = typing.get_type_hints(cls)
-    unknown, missing = sorted(set(values) - set(types)), sorted(set(types) - set(values))
-    if unknown or missing:
-        raise ValueError(
-            f"config section {path or 'top level'!r}: unknown keys {unknown}, missing keys {missing}; "
-            f"the keys are {sorted(types)}"
-        )
-    return cls(**{name: _convert(types[name], values[name], f"{path}.{name}".lstrip(".")) for name in types})
-
-
-def _convert(kind: Any, value: Any, path: str) -> Any:
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise ValueError(f"config key {path} is a section of keys; got {value!r}")
-        return _build(kind, value, path)
-    if typing.get_origin(kind) is tuple:
-        inner = typing.get_args(kind)[0]
-        if not isinstance(value, (list, tuple)):
-            raise ValueError(f"config key {path} is a list of {inner.__name__}; got {value!r}")
-        return tuple(_convert(inner, item, path) for item in value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"config key {path} is of type {kind.__name__}; got {value!r} ({type(value).__name__})")
-    return value

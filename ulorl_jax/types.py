@@ -32,12 +32,14 @@ class Prompt:
       tokens: `[P]` i32, the prompt's ids as the policy reads them.
       reference: the answer the verifier compares with, as text.
       source: the row's own id in its data set, for traces.
+      question: the text the row asks, without template and instruction, for verifiers and traces.
     """
 
     id: int
     tokens: np.ndarray
     reference: str
     source: str = ""
+    question: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -138,10 +140,13 @@ class Verdict:
       reward: 1.0 right, 0.0 wrong, None when the verifier could not tell: an
         error, which is counted and never trained as a 0.
       reason: for people: the answer that was read, or what failed.
+      answer: the predicted answer in the verifier's normal form, None where there is none;
+        outputs with equal answers vote together for a majority.
     """
 
     reward: float | None
     reason: str = ""
+    answer: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

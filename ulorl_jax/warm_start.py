@@ -1,4 +1,4 @@
-"""The policy's first weights: supervised on worked answers, taken from another run, or random."""
+"""The policy's first weights: of a folder or random, and then, if asked for, supervised on worked answers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,23 @@ from ulorl_jax.io.metrics import Metrics
 from ulorl_jax.io.progress import Progress
 from ulorl_jax.io.prompts import load_rows
 from ulorl_jax.ops.packing import pack
-from ulorl_jax.parts import Parts, data_files, supervised_objective
+from ulorl_jax.parts import Parts, data_sources, supervised_objective
 from ulorl_jax.settings import Settings
-from ulorl_jax.train.state import init_state, make_optimizer, refuse_endless_skips, state_structs
+from ulorl_jax.train.state import (
+    init_state,
+    make_optimizer,
+    refuse_endless_skips,
+    start_state,
+    state_shardings,
+    state_structs,
+)
 from ulorl_jax.train.step import StepSettings, batch_shardings, make_train_step
 from ulorl_jax.types import EOS, Prompt, Sample, Segment
+from ulorl_jax.weights import HF, Weights, copy_side_files, open_weights
+from ulorl_jax.weights import fingerprint as network_fingerprint
 
 LOG_EVERY = 20  # updates between two rows of the stage's metrics
+_OF_EXPERTS = ("num_experts_per_tok", "moe_intermediate_size", "norm_topk_prob")
 
 
 def first_params(parts: Parts, stop: StopRequest) -> Any | None:
@@ -38,17 +48,17 @@ def first_params(parts: Parts, stop: StopRequest) -> Any | None:
     Raises:
       ValueError: `warm_start.checkpoint` names no usable checkpoint.
     """
-    s, warm = parts.settings, parts.settings.warm_start
-    key = jax.random.key(s.seed)
-    if warm.checkpoint:
-        return _load(Path(warm.checkpoint), parts)
+    warm = parts.settings.warm_start
+    weights = _open(parts) if warm.checkpoint else None
+    if weights is not None:
+        copy_side_files(weights, parts.workdir / HF)
     if not warm.steps:
-        return init_state(key, s.model, parts.optimizer, parts.training).params
+        return _initial(parts, weights)
     folder = parts.workdir / "warm_start"
-    recipe = _recipe(s)
-    if (cached := _load(folder, parts, recipe)) is not None:
-        return cached
-    params = _train(parts, stop)
+    recipe = _recipe(parts.settings, weights)
+    if (made := _made_before(folder, parts, recipe)) is not None:
+        return made
+    params = _train(parts, weights, stop)
     if params is not None:
         with Checkpoints(folder, keep=1, fingerprint=fingerprint(parts)) as checkpoints:
             checkpoints.save(warm.steps, state=params, host=recipe, arrays={})
@@ -64,8 +74,7 @@ def fingerprint(parts: Parts) -> dict[str, Any]:
     Returns:
       A JSON dict.
     """
-    shape = dataclasses.asdict(parts.settings.model)
-    return {key: value for key, value in shape.items() if key not in ("dtype", "remat")}
+    return network_fingerprint(parts.settings.model)
 
 
 def supervised_samples(parts: Parts) -> list[Sample]:
@@ -80,13 +89,14 @@ def supervised_samples(parts: Parts) -> list[Sample]:
     Raises:
       ValueError: a row cannot be encoded, or too few fit for one update.
     """
-    d, warm, tokenizer = parts.settings.data, parts.settings.warm_start, parts.tokenizer
-    path = data_files(parts.settings, parts.workdir)["supervised"]
+    warm, tokenizer = parts.settings.warm_start, parts.tokenizer
+    (source,) = data_sources(parts.settings, parts.workdir)["supervised"]
+    path, fields = source.path, [source.question_field, source.answer_field]
     samples = []
-    for index, row in enumerate(load_rows(path, [d.question_field, d.answer_field])):
+    for index, row in enumerate(load_rows(path, fields)):
         try:
-            question = tokenizer.encode(d.template.replace("{question}", row[d.question_field]))
-            answer = np.append(tokenizer.encode(row[d.answer_field]), tokenizer.eos_ids[0]).astype(np.int32)
+            question = parts.encode(row[source.question_field])
+            answer = tokenizer.encode_output(warm.answer.replace("{answer}", row[source.answer_field]))
         except ValueError as error:
             raise ValueError(f"row {index + 1} of {path}: {error}; mend or remove it") from error
         if len(question) + len(answer) <= warm.row_length:
@@ -100,27 +110,54 @@ def supervised_samples(parts: Parts) -> list[Sample]:
     return samples
 
 
-def _recipe(s: Settings) -> dict[str, Any]:
+def _open(parts: Parts) -> Weights:
+    """The weights that `warm_start.checkpoint` names, if they fit the run's network."""
+    weights, model = open_weights(parts.settings.warm_start.checkpoint), parts.settings.model
+    unused = ("intermediate_size",) if model.num_experts else _OF_EXPERTS
+    differ = []
+    for name in sorted({field.name for field in dataclasses.fields(model)} - {"dtype", "remat", *unused}):
+        got, want = getattr(weights.config, name), getattr(model, name)
+        # YaRN may be put on weights that were trained without it; never another one, or none, on those that have it.
+        same = (got.factor == 1 or got.effect == want.effect) if name == "rope_scaling" else got == want
+        if not same:
+            differ.append(f"{name} is {got}, want {want}")
+    if differ:
+        raise ValueError(
+            f"warm_start.checkpoint: {weights.path} is of another network: {', '.join(differ)}; set model.* to what "
+            f"the weights are, or give others"
+        )
+    return weights
+
+
+def _initial(parts: Parts, weights: Weights | None) -> Any:
+    s = parts.settings
+    if weights is None:
+        return init_state(jax.random.key(s.seed), s.model, parts.optimizer, parts.training).params
+    return weights.load(state_shardings(s.model, parts.optimizer, parts.training).params)
+
+
+def _recipe(s: Settings, weights: Weights | None) -> dict[str, Any]:
     """All that decides what the supervised stage makes, as JSON gives it back."""
-    read = ("generate", "supervised", "question_field", "answer_field", "template")
-    data = {name: getattr(s.data, name) for name in read} | {"output_limit": s.rollout.output_limit}
+    made_from = dataclasses.asdict(s.data.supervised) | {"generate": s.data.generate}
     sections = {
-        "data": data,
+        "data": made_from | {"output_limit": s.rollout.output_limit},
+        "prompt": dataclasses.asdict(s.prompt),
         "tokenizer": dataclasses.asdict(s.tokenizer),
-        "warm_start": dataclasses.asdict(s.warm_start),
+        # Which weights, not where they lay.
+        "warm_start": dataclasses.asdict(s.warm_start)
+        | {"checkpoint": weights.describe()["identity"] if weights else ""},
     }
     return json.loads(json.dumps({"seed": s.seed} | sections))
 
 
-def _load(folder: Path, parts: Parts, recipe: dict[str, Any] | None = None) -> Any | None:
-    """The weights of a folder; with a recipe, only those it was followed for, and None where there are none."""
-    s = parts.settings
-    like = state_structs(s.model, parts.optimizer, parts.training).params
+def _made_before(folder: Path, parts: Parts, recipe: dict[str, Any]) -> Any | None:
+    """The weights of a supervised stage that ended, None where there are none; by this recipe, or it is an error."""
+    like = state_structs(parts.settings.model, parts.optimizer, parts.training).params
     with Checkpoints(folder, keep=1, fingerprint=fingerprint(parts)) as checkpoints:
-        if recipe and checkpoints.latest_step() is None:
+        if checkpoints.latest_step() is None:
             return None
         restored = checkpoints.restore(like)
-    if recipe and restored.host != recipe:
+    if restored.host != recipe:
         differ = [name for name in recipe if restored.host.get(name) != recipe[name]]
         raise ValueError(
             f"{folder} holds weights made with other settings (they differ in: {', '.join(differ)}); use another "
@@ -129,13 +166,13 @@ def _load(folder: Path, parts: Parts, recipe: dict[str, Any] | None = None) -> A
     return restored.state
 
 
-def _train(parts: Parts, stop: StopRequest) -> Any | None:
+def _train(parts: Parts, weights: Weights | None, stop: StopRequest) -> Any | None:
     s, warm = parts.settings, parts.settings.warm_start
     samples = supervised_samples(parts)
     optimizer = make_optimizer(warm.optimizer)
     settings = StepSettings(temperature=1.0, logprob_chunk=s.train.logprob_chunk)
     step = make_train_step(s.model, supervised_objective, optimizer, parts.training, settings)
-    state = init_state(jax.random.key(s.seed), s.model, optimizer, parts.training)
+    state = start_state(_initial(parts, weights), s.model, optimizer, parts.training)
     order = np.random.default_rng([s.seed, len(samples)])
     shardings = batch_shardings(parts.training)
     with (

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from ulorl_jax.io.metrics import Metrics, read_metrics
-from ulorl_jax.io.plots import plot_run
+from ulorl_jax.io.plots import plot_run, plot_scores
+from ulorl_jax.types import EOS, LIMIT
 
 TITLES = ["Reward", "Entropy", "Mastered tokens", "Output length", "Off-policy", "Time by phase"]
 
@@ -103,3 +104,29 @@ def test_what_metrics_wrote_can_be_drawn(tmp_path):
 def test_other_endings_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"must end in .png or .svg, got 'run.pdf'"):
         plot_run([], tmp_path / "run.pdf", sigma=None)
+    with pytest.raises(ValueError, match=r"must end in .png or .svg, got 'scores.pdf'"):
+        plot_scores([], tmp_path / "scores.pdf")
+
+
+OUTPUTS = [
+    {"problem": problem, "reward": reward, "num_tokens": 10 * number + 1, "finished": LIMIT if number == 4 else EOS}
+    for problem in ("a", "b")
+    for number, reward in enumerate([1.0, 0.0, None, 1.0, 0.0])
+]
+
+
+def test_the_outputs_of_an_evaluation_are_counted_by_verdict(tmp_path):
+    plot_scores(OUTPUTS, tmp_path / "scores.svg")
+    texts = svg_texts(tmp_path / "scores.svg")
+    for text in ("right (4)", "wrong (2)", "truncated (2)", "error (2)", "mean 0.500", "tokens", "outputs"):
+        assert text in texts, text
+    plot_scores(OUTPUTS[:1], tmp_path / "scores.svg")
+    texts = svg_texts(tmp_path / "scores.svg")
+    assert "right (1)" in texts and not any(text.startswith(("wrong", "error", "truncated")) for text in texts)
+
+
+@pytest.mark.parametrize("outputs", [[], OUTPUTS[2:3]], ids=["none", "an error"])
+def test_an_evaluation_without_verdicts_can_be_drawn(tmp_path, outputs, recwarn):
+    plot_scores(outputs, tmp_path / "scores.png")
+    assert (tmp_path / "scores.png").stat().st_size > 10_000
+    assert not [warning for warning in recwarn if issubclass(warning.category, UserWarning | RuntimeWarning)]

@@ -1,5 +1,6 @@
 """io.samples: whatever goes in comes out, bit for bit."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -15,7 +16,7 @@ def make_samples(rng: np.random.Generator, prompts: int, per_prompt: int) -> lis
     samples = []
     for p in range(prompts):
         tokens = rng.integers(0, 2**31, rng.integers(1, 9)).astype(np.int32)
-        prompt = Prompt(1000 + p, tokens, f"3 · {p} = “½”\n", f"row-{p}")
+        prompt = Prompt(1000 + p, tokens, f"3 · {p} = “½”\n", f"row-{p}", f"“{p}”?\u2028\n")
         for index in range(per_prompt):
             sizes = rng.integers(1, 7, rng.integers(0, 5))
             segments = tuple(
@@ -34,7 +35,7 @@ def make_samples(rng: np.random.Generator, prompts: int, per_prompt: int) -> lis
 def facts(sample: Sample) -> tuple:
     prompt = sample.prompt
     segments = [(s.tokens.tobytes(), s.logp.tobytes(), s.policy_step, s.kv) for s in sample.segments]
-    texts = (prompt.id, prompt.reference, prompt.source)
+    texts = (prompt.id, prompt.reference, prompt.source, prompt.question)
     return sample.id, sample.finished, texts, prompt.tokens.tobytes(), prompt.tokens.dtype, segments
 
 
@@ -80,7 +81,8 @@ def test_arrays_of_other_samples_are_refused_with_both_sizes(name):
         decode_samples(meta, longer)
 
 
-def test_two_different_prompts_with_one_id_are_refused():
-    one, other = (Sample(i, Prompt(7, np.array([i], np.int32), "x")) for i in range(2))
+@pytest.mark.parametrize("field, value", [("tokens", np.array([2], np.int32)), ("reference", "y"), ("question", "y")])
+def test_two_different_prompts_with_one_id_are_refused(field, value):
+    prompt = Prompt(7, np.array([1], np.int32), "x")
     with pytest.raises(AssertionError, match="two different prompts with id 7"):
-        encode_samples([one, other])
+        encode_samples([Sample(0, prompt), Sample(1, dataclasses.replace(prompt, **{field: value}))])

@@ -16,7 +16,7 @@ def segment(text, policy_step, kv="prefill", logp=-0.123456):
 
 
 def two_samples():
-    prompt = Prompt(5, TOKENIZER.encode("a7="), "#7", "row-9")
+    prompt = Prompt(5, np.array([97, 55, 61, 10], np.int32), "#7", "row-9", "a7")
     right = Sample(40, prompt).append(segment("a77,", 2)).append(segment("#7\n", 3, "keep"), EOS)
     broken = Sample(41, prompt).append(segment("é", 3, logp=np.nan), LIMIT)
     return [right, broken]
@@ -26,15 +26,16 @@ def read(path):
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
 
 
-def test_a_trace_holds_the_text_the_verdict_and_every_segments_policy(tmp_path):
-    path = write_trace(tmp_path, 12, two_samples(), [Verdict(1.0, "'7'"), Verdict(None, "failed")], TOKENIZER.decode)
+def test_a_trace_holds_the_whole_prompt_the_output_up_to_its_end_the_verdict_and_every_segments_policy(tmp_path):
+    path = write_trace(tmp_path, 12, two_samples(), [Verdict(1.0, "'7'"), Verdict(None, "failed")], TOKENIZER)
     assert path == tmp_path / "rollouts" / "step_000012.jsonl"
     right, broken = read(path)
     assert right == {
         "sample": 40,
-        "prompt": 5,
+        "prompt_id": 5,
         "source": "row-9",
-        "question": "a7=",
+        "question": "a7",
+        "prompt": "a7=\n",
         "output": "a77,#7",
         "reference": "#7",
         "reward": 1.0,
@@ -44,7 +45,7 @@ def test_a_trace_holds_the_text_the_verdict_and_every_segments_policy(tmp_path):
             {"policy_step": 2, "kv": "prefill", "num_tokens": 4, "text": "a77,"},
             {"policy_step": 3, "kv": "keep", "num_tokens": 3, "text": "#7"},
         ],
-        "prompt_tokens": [97, 55, 61],
+        "prompt_tokens": [97, 55, 61, 10],
         "tokens": [97, 55, 55, 44, 35, 55, 10],
         "logp": [-0.1235] * 7,
     }
@@ -54,16 +55,16 @@ def test_a_trace_holds_the_text_the_verdict_and_every_segments_policy(tmp_path):
 
 def test_a_sample_still_being_decoded_has_no_verdict_and_no_end(tmp_path):
     unfinished = Sample(1, Prompt(0, TOKENIZER.encode("q"), "#1"))
-    (record,) = read(write_trace(tmp_path, 0, [unfinished], [None], TOKENIZER.decode))
+    (record,) = read(write_trace(tmp_path, 0, [unfinished], [None], TOKENIZER))
     assert record["reward"] is None and record["finished"] == "" and record["segments"] == record["tokens"] == []
 
 
 def test_writing_a_step_again_replaces_its_file_and_leaves_nothing_else(tmp_path):
-    write_trace(tmp_path, 3, two_samples(), [None, None], TOKENIZER.decode)
-    path = write_trace(tmp_path, 3, two_samples()[:1], [None], TOKENIZER.decode)
+    write_trace(tmp_path, 3, two_samples(), [None, None], TOKENIZER)
+    path = write_trace(tmp_path, 3, two_samples()[:1], [None], TOKENIZER)
     assert len(read(path)) == 1 and list(path.parent.iterdir()) == [path]
 
 
 def test_a_missing_verdict_is_refused(tmp_path):
     with pytest.raises(ValueError, match="got 2 samples and 1 verdicts"):
-        write_trace(tmp_path, 0, two_samples(), [None], TOKENIZER.decode)
+        write_trace(tmp_path, 0, two_samples(), [None], TOKENIZER)

@@ -305,7 +305,7 @@ def test_logits_agree_with_hugging_face(config):
     shape = {
         name: value
         for name, value in dataclasses.asdict(config).items()
-        if name not in ("dtype", "remat", "rope_theta") and (config.num_experts or "expert" not in name)
+        if name not in ("dtype", "remat", "rope_theta", "rope_scaling") and (config.num_experts or "expert" not in name)
     }
     shape |= {"rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta}, "attention_bias": False}
     if config.num_experts:

@@ -23,6 +23,7 @@ from ulorl_jax.io.checksums import find_damage, write_checksums
 from ulorl_jax.types import PyTree
 
 _DEADLINE = 1800  # seconds for one asynchronous write
+_CHUNK = 1 << 24  # bytes: a device that wants a part of an array reads the blocks of it that it needs
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,7 +75,8 @@ class Checkpoints:
             ) from error
         registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
         for item in ("state", "device"):
-            handler = _Device()
+            # A folder of plain zarr files per array: one that is not asked for is not read, checksums included.
+            handler = _Device(use_ocdbt=False)
             registry.add(item, ocp.args.StandardSave, handler)
             registry.add(item, ocp.args.StandardRestore, handler)
         registry.add("host", _HostSave, _Host())
@@ -137,11 +139,11 @@ class Checkpoints:
             raise ValueError(f"cannot save step {step}: the host state holds NaN or infinity, want numbers") from error
         assert json.loads(text)["host"] == host, "host state changes in JSON: use string keys, and lists for tuples"
         items = {
-            "state": ocp.args.StandardSave(state),
+            "state": _in_blocks(state),
             "host": _HostSave(text, {name: array.copy() for name, array in arrays.items()}),
         }
         if device is not None:
-            items["device"] = ocp.args.StandardSave(device)
+            items["device"] = _in_blocks(device)
         self._writing = step
         try:
             return self._manager.save(step, args=ocp.args.Composite(**items))
@@ -276,6 +278,10 @@ class _Host(ocp.handlers.AsyncCheckpointHandler):
 class _HostSave(ocp.args.CheckpointArgs):
     about: str
     arrays: dict[str, np.ndarray]
+
+
+def _in_blocks(tree: PyTree) -> ocp.args.StandardSave:
+    return ocp.args.StandardSave(tree, jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=_CHUNK), tree))
 
 
 def _layout(tree: PyTree) -> dict[str, str]:

@@ -5,7 +5,7 @@ another float to them, and a missing file raises something else in every layer.
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 from etils import epath
@@ -25,7 +25,7 @@ def write_checksums(directory: epath.Path) -> None:
     (directory / FILE).write_text("\n".join([*lines, "end"]))
 
 
-def find_damage(directory: epath.Path) -> str | None:
+def find_damage(directory: epath.Path, is_read: Callable[[str], bool] = lambda name: True) -> str | None:
     """Compares the files of a directory with its `checksums.txt`.
 
     Processes share the files out, so that each is read once; a process that finds
@@ -33,6 +33,7 @@ def find_damage(directory: epath.Path) -> str | None:
 
     Args:
       directory: from `write_checksums`. Files that came later do not matter.
+      is_read: of a file's path in the directory; the others are not looked at.
 
     Returns:
       The first thing wrong, for people; None if all is as it was written.
@@ -43,6 +44,7 @@ def find_damage(directory: epath.Path) -> str | None:
         return f"{directory.name}/{FILE} is missing"
     if lines.pop() != "end":
         return f"{directory.name}/{FILE} is cut off"
+    lines = [line for line in lines if is_read(line.split(" ", 2)[-1])]
     for line in lines[jax.process_index() :: jax.process_count()]:
         name = line.split(" ", 2)[-1]
         try:

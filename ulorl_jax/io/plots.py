@@ -1,4 +1,4 @@
-"""One picture of a run, drawn from its metrics."""
+"""One picture of a run, drawn from its metrics; one of an evaluation, drawn from its record."""
 
 import io
 import math
@@ -15,6 +15,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ulorl_jax.io.files import write_atomically
+from ulorl_jax.types import LIMIT
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -40,13 +41,7 @@ def plot_run(rows: Rows, path: str | os.PathLike[str], *, sigma: float | None) -
     Raises:
       ValueError: another ending.
     """
-    path = pathlib.Path(path)
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in ("png", "svg"):
-        raise ValueError(f"a picture's name must end in .png or .svg, got {path.name!r}")
-    layout = ConstrainedLayoutEngine(hspace=0.06, wspace=0.03)
-    figure = Figure(figsize=(12.5, 6.6), dpi=110, layout=layout)
-    FigureCanvasAgg(figure)  # not pyplot: no global state, no display
+    figure = _figure(12.5, 6.6)
     panels = iter(figure.subplots(2, 3, sharex=True).flat)
     _reward(rows, _panel(next(panels), "Reward", "share correct"))
     _entropy(rows, _panel(next(panels), "Entropy", "nats per token"), sigma)
@@ -56,6 +51,63 @@ def plot_run(rows: Rows, path: str | os.PathLike[str], *, sigma: float | None) -
     _seconds(rows, _panel(next(panels), "Time by phase", "seconds per step"))
     steps = [row["step"] for row in rows] or [0]
     figure.axes[0].set_xlim(min(steps) - 0.6, max(steps) + 0.6)  # shared by all
+    _save(figure, path)
+
+
+def plot_scores(outputs: Rows, path: str | os.PathLike[str]) -> None:
+    """Draws the lengths of an evaluation's outputs by verdict, and how often each problem was solved, atomically.
+
+    Args:
+      outputs: of a record: "problem", "reward" (None is an error), "num_tokens", "finished".
+      path: ends in .png or .svg.
+
+    Raises:
+      ValueError: another ending.
+    """
+    figure = _figure(10.5, 3.6)
+    left, right = figure.subplots(1, 2)
+    _panel(left, "Length by verdict", "outputs", "tokens")
+    kinds = {
+        "right": (GREEN, lambda row: row["reward"] == 1),
+        "wrong": (BLUE, lambda row: row["reward"] == 0 and row["finished"] != LIMIT),
+        "truncated": (ORANGE, lambda row: row["reward"] == 0 and row["finished"] == LIMIT),
+        "error": (RED, lambda row: row["reward"] is None),
+    }
+    lengths = {kind: [row["num_tokens"] for row in outputs if of_kind(row)] for kind, (_, of_kind) in kinds.items()}
+    shown = [kind for kind in kinds if lengths[kind]]
+    if shown:
+        longest = max(max(lengths[kind]) for kind in shown)
+        width = -(-longest // 40)  # whole tokens, or some bars would hold more lengths than others
+        edges = np.arange(0, longest + 2 * width, width)
+        labels = [f"{kind} ({len(lengths[kind]):,})" for kind in shown]
+        colors = [kinds[kind][0] for kind in shown]
+        left.hist([lengths[kind] for kind in shown], edges, stacked=True, color=colors, label=labels)
+    _finish(left)
+    _panel(right, "Problems by share of right outputs", "share of judged outputs", "problems, hardest first")
+    judged: dict[str, list[float]] = {}
+    for row in outputs:
+        if row["reward"] is not None:
+            judged.setdefault(row["problem"], []).append(row["reward"])
+    shares = np.sort([np.mean(rewards) for rewards in judged.values()])
+    if len(shares):
+        right.step(np.arange(len(shares)) + 1, shares, where="mid", color=BLUE, linewidth=1.6)
+        right.axhline(shares.mean(), color=ORANGE, linestyle="--", linewidth=1.2, label=f"mean {shares.mean():.3f}")
+    right.set_ylim(0, 1.02)
+    _finish(right)
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=110, layout=ConstrainedLayoutEngine(hspace=0.06, wspace=0.03))
+    FigureCanvasAgg(figure)  # not pyplot: no global state, no display
+    return figure
+
+
+def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    path = pathlib.Path(path)
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in ("png", "svg"):
+        raise ValueError(f"a picture's name must end in .png or .svg, got {path.name!r}")
     picture = io.BytesIO()
     figure.savefig(picture, format=kind)
     write_atomically(path, picture.getvalue())
@@ -145,9 +197,9 @@ def _ratio(rows: Rows, ax: Axes) -> None:
     _finish(ax, right)
 
 
-def _panel(ax: Axes, title: str, unit: str) -> Axes:
+def _panel(ax: Axes, title: str, unit: str, across: str = "step") -> Axes:
     ax.set_title(title, loc="left", fontsize=11, fontweight="bold", color="0.15")
-    ax.set_xlabel("step", fontsize=9, color="0.3")
+    ax.set_xlabel(across, fontsize=9, color="0.3")
     ax.set_ylabel(unit, fontsize=9, color="0.3")
     ax.grid(True, color="0.92")
     ax.set_axisbelow(True)

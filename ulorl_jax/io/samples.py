@@ -28,8 +28,8 @@ def encode_samples(samples: Sequence[Sample]) -> tuple[list[dict[str, Any]], dic
             "segments": [[len(s.tokens), int(s.policy_step), s.kv] for s in sample.segments],
         }
         if sample.prompt.id not in prompts:
-            prompts[sample.prompt.id] = sample.prompt
-            entry["prompt"] = [len(sample.prompt.tokens), sample.prompt.reference, sample.prompt.source]
+            prompt = prompts[sample.prompt.id] = sample.prompt
+            entry["prompt"] = [len(prompt.tokens), *_texts(prompt)]
         assert _same(prompts[sample.prompt.id], sample.prompt), f"two different prompts with id {sample.prompt.id}"
         meta.append(entry)
     segments = [segment for sample in samples for segment in sample.segments]
@@ -59,8 +59,8 @@ def decode_samples(meta: Sequence[dict[str, Any]], arrays: dict[str, np.ndarray]
     for entry in meta:
         prompt_id = entry["prompt_id"]
         if "prompt" in entry:
-            size, reference, source = entry["prompt"]
-            prompts[prompt_id] = Prompt(prompt_id, readers["prompt_tokens"].take(size), reference, source)
+            size, *texts = entry["prompt"]
+            prompts[prompt_id] = Prompt(prompt_id, readers["prompt_tokens"].take(size), *texts)
         segments = tuple(
             Segment(readers["tokens"].take(size), readers["logp"].take(size), policy_step, kv)
             for size, policy_step, kv in entry["segments"]
@@ -93,5 +93,9 @@ def _flat(parts: list[np.ndarray], dtype: Any) -> np.ndarray:
     return np.concatenate([np.empty(0, dtype), *parts])
 
 
+def _texts(prompt: Prompt) -> tuple[str, str, str]:
+    return prompt.reference, prompt.source, prompt.question
+
+
 def _same(a: Prompt, b: Prompt) -> bool:
-    return a is b or (np.array_equal(a.tokens, b.tokens) and (a.reference, a.source) == (b.reference, b.source))
+    return a is b or (np.array_equal(a.tokens, b.tokens) and _texts(a) == _texts(b))

@@ -1,8 +1,8 @@
 """Text to token ids and back: the only room besides verify/ that knows text."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -11,7 +11,7 @@ class Tokenizer(Protocol):
     """What the rest of the project asks of a tokenizer.
 
     Attributes:
-      vocab_size: ids are 0 <= id < vocab_size.
+      vocab_size: the tokenizer's own ids are 0 <= id < vocab_size; a model may have more.
       eos_ids: the SET of ids that end an output, ascending.
       pad_id: fills what holds no token; never produced by `encode`.
     """
@@ -20,18 +20,73 @@ class Tokenizer(Protocol):
     def vocab_size(self) -> int: ...
 
     @property
-    def eos_ids(self) -> Sequence[int]: ...
+    def eos_ids(self) -> tuple[int, ...]: ...
 
     @property
     def pad_id(self) -> int: ...
 
     def encode(self, text: str) -> np.ndarray:
-        """`[n]` i32; ValueError where the text cannot be expressed."""
+        """`[n]` i32 of plain text: a control token spelled out in it stays text. ValueError where it cannot."""
+        ...
+
+    def encode_chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        thinking: bool,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> np.ndarray:
+        """`[n]` i32 of a conversation up to where the assistant speaks. ValueError where there is no chat format."""
+        ...
+
+    def encode_output(self, text: str) -> np.ndarray:
+        """`[n]` i32 of a worked answer to learn from, with its end token; control tokens in it are meant as such."""
         ...
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """The text of ALL ids, control tokens among them."""
+        ...
+
+    def decode_output(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text before the first end token."""
         ...
+
+    def describe(self) -> dict[str, Any]:
+        """What decides its ids, as JSON, for the records of a run."""
+        ...
+
+
+def to_utf8(text: str) -> bytes:
+    """The bytes of a text.
+
+    Args:
+      text: any.
+
+    Returns:
+      UTF-8.
+
+    Raises:
+      ValueError: half of a surrogate pair; names its position.
+    """
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"character {text[error.start]!r} at position {error.start} is not UTF-8") from error
+
+
+def before_end(ids: Sequence[int] | np.ndarray, eos_ids: Sequence[int]) -> np.ndarray:
+    """The ids before the first end token.
+
+    Args:
+      ids: `[n]` int.
+      eos_ids: ids that end an output.
+
+    Returns:
+      `[m]` i64, m <= n; all of them where none ends the output.
+    """
+    ids = np.asarray(ids, np.int64)
+    ends = np.flatnonzero(np.isin(ids, eos_ids))
+    return ids[: ends[0]] if ends.size else ids
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +103,7 @@ class ByteTokenizer:
     """
 
     vocab_size: int
-    eos_ids: Sequence[int]
+    eos_ids: tuple[int, ...]
     pad_id: int = 0
 
     def __post_init__(self):
@@ -74,10 +129,7 @@ class ByteTokenizer:
           ValueError: a byte outside the vocabulary, or one that is an end or pad id;
             names the character and its position.
         """
-        try:
-            data = text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise ValueError(f"character {text[error.start]!r} at position {error.start} is not UTF-8") from error
+        data = to_utf8(text)
         ids = np.frombuffer(data, np.uint8).astype(np.int32)
         reserved = np.isin(ids, [*self.eos_ids, self.pad_id])
         bad = np.flatnonzero(reserved | (ids >= self.vocab_size))
@@ -88,16 +140,64 @@ class ByteTokenizer:
             raise ValueError(f"character {text[position]!r} at position {position}: byte {ids[first]} {what}")
         return ids
 
-    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """The text of `ids` up to the first end token.
+    def encode_chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        thinking: bool,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> np.ndarray:
+        """Refuses.
+
+        Raises:
+          ValueError: always.
+        """
+        raise ValueError(
+            "the byte tokenizer has no chat format; write the prompt as plain text, or take a Hugging Face tokenizer"
+        )
+
+    def encode_output(self, text: str) -> np.ndarray:
+        """Ids of a worked answer, and the first end token.
 
         Args:
-          ids: `[n]` int; the first end token and all that follows are left out.
+          text: as for `encode`.
 
         Returns:
-          Text; bytes that are not UTF-8 and ids above 255 become U+FFFD.
+          `[n]` i32.
+
+        Raises:
+          ValueError: as `encode`.
+        """
+        return np.append(self.encode(text), np.int32(self.eos_ids[0]))
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """The text of all ids, end tokens among them.
+
+        Args:
+          ids: `[n]` int.
+
+        Returns:
+          Text; bytes that are not UTF-8 and ids that are no bytes become U+FFFD.
         """
         ids = np.asarray(ids, np.int64)
-        ends = np.flatnonzero(np.isin(ids, self.eos_ids))
-        ids = ids[: ends[0]] if ends.size else ids
-        return np.where(ids < 256, ids, 0xFF).astype(np.uint8).tobytes().decode("utf-8", errors="replace")
+        is_byte = (ids >= 0) & (ids < 256)
+        return np.where(is_byte, ids, 0xFF).astype(np.uint8).tobytes().decode("utf-8", errors="replace")
+
+    def decode_output(self, ids: Sequence[int] | np.ndarray) -> str:
+        """The text of the ids before the first end token.
+
+        Args:
+          ids: `[n]` int.
+
+        Returns:
+          Text, as `decode` gives it.
+        """
+        return self.decode(before_end(ids, self.eos_ids))
+
+    def describe(self) -> dict[str, Any]:
+        """What decides its ids.
+
+        Returns:
+          JSON-able dict.
+        """
+        return {"kind": "bytes", **dataclasses.asdict(self), "eos_ids": list(self.eos_ids)}

@@ -4,12 +4,11 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ulorl_jax.io.files import write_atomically
+from ulorl_jax.io.tokenizer import Tokenizer
 from ulorl_jax.types import Sample, Verdict
 
 
@@ -18,7 +17,7 @@ def write_trace(
     step: int,
     samples: Sequence[Sample],
     verdicts: Sequence[Verdict | None],
-    decode: Callable[[np.ndarray], str],
+    tokenizer: Tokenizer,
 ) -> pathlib.Path:
     """Writes one JSON object per sample to `workdir/rollouts/step_000012.jsonl`, atomically.
 
@@ -27,7 +26,7 @@ def write_trace(
       step: names the file; a file of the same step is replaced.
       samples: those worth keeping; the choice is the caller's.
       verdicts: one per sample, None where it has not been judged.
-      decode: ids to text.
+      tokenizer: ids to text: all of a prompt, an output up to its end token.
 
     Returns:
       The file's path.
@@ -37,19 +36,20 @@ def write_trace(
     """
     if len(samples) != len(verdicts):
         raise ValueError(f"want one verdict per sample, got {len(samples)} samples and {len(verdicts)} verdicts")
-    records = [_record(sample, verdict, decode) for sample, verdict in zip(samples, verdicts, strict=True)]
+    records = [_record(sample, verdict, tokenizer) for sample, verdict in zip(samples, verdicts, strict=True)]
     path = pathlib.Path(workdir) / "rollouts" / f"step_{step:06}.jsonl"
     write_atomically(path, "".join(json.dumps(record) + "\n" for record in records))
     return path
 
 
-def _record(sample: Sample, verdict: Verdict | None, decode: Callable[[np.ndarray], str]) -> dict[str, Any]:
+def _record(sample: Sample, verdict: Verdict | None, tokenizer: Tokenizer) -> dict[str, Any]:
     return {
         "sample": sample.id,
-        "prompt": sample.prompt.id,
+        "prompt_id": sample.prompt.id,
         "source": sample.prompt.source,
-        "question": decode(sample.prompt.tokens),
-        "output": decode(sample.output),
+        "question": sample.prompt.question,
+        "prompt": tokenizer.decode(sample.prompt.tokens),
+        "output": tokenizer.decode_output(sample.output),
         "reference": sample.prompt.reference,
         "reward": verdict.reward if verdict else None,
         "reason": verdict.reason if verdict else "",
@@ -59,7 +59,7 @@ def _record(sample: Sample, verdict: Verdict | None, decode: Callable[[np.ndarra
                 "policy_step": segment.policy_step,
                 "kv": segment.kv,
                 "num_tokens": len(segment.tokens),
-                "text": decode(segment.tokens),
+                "text": tokenizer.decode_output(segment.tokens),
             }
             for segment in sample.segments
         ],

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 from ulorl_jax.models.attention import packed_attention
 from ulorl_jax.models.moe import moe_mlp
-from ulorl_jax.models.rope import apply_rope, rope_angles
+from ulorl_jax.models.rope import RopeScaling, apply_rope, rope_angles
 
 PyTree = Any
 # (q [B,T,H,d], k [B,T,K,d], v [B,T,K,d], cache, layer []) -> (out [B,T,H,d], cache)
@@ -51,6 +51,7 @@ class Qwen3Config:
       num_key_value_heads: K; divides H.
       head_dim: d, even; H * d need not be D.
       rope_theta: base of the rotary frequencies.
+      rope_scaling: YaRN, for contexts beyond the trained length.
       rms_norm_eps: added to the mean square.
       tie_word_embeddings: the head is the embedding, transposed.
       num_experts: E; 0 makes every layer dense.
@@ -69,6 +70,7 @@ class Qwen3Config:
     num_key_value_heads: int
     head_dim: int
     rope_theta: float = 1e6
+    rope_scaling: RopeScaling = RopeScaling()
     rms_norm_eps: float = 1e-6
     tie_word_embeddings: bool = False
     num_experts: int = 0
@@ -271,7 +273,7 @@ def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
 def _run(params, config, tokens, positions, attend, cache, constrain):
     c = config
     batch, length = tokens.shape
-    cos, sin = rope_angles(positions, c.head_dim, c.rope_theta)
+    cos, sin = rope_angles(positions, c.head_dim, c.rope_theta, c.rope_scaling)
     # The table is gathered over fsdp once, as the layers' weights are: rows are then looked up in place.
     embed = constrain(params["embed"].astype(c.dtype), "vocab", None)
     x = constrain(embed[tokens], "rows", None, None)

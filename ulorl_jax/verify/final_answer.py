@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from decimal import Decimal
+from typing import ClassVar
 
 from ulorl_jax.types import Verdict
 
@@ -19,12 +20,14 @@ class FinalAnswerVerifier:
 
     Attributes:
       marker: stands before the answer: "#" in the tiny task, "####" in GSM8K.
+      version: of the rule, for records; another verdict for any pair is another version.
 
     Raises:
       ValueError: the marker is empty.
     """
 
     marker: str
+    version: ClassVar[str] = "final_answer-1"
 
     def __post_init__(self):
         if not self.marker:
@@ -39,8 +42,8 @@ class FinalAnswerVerifier:
           reference: the answer after its last marker, or the bare answer.
 
         Returns:
-          1.0 or 0.0 with what was read; None, an error, when the reference holds no
-          number, for then no output can be judged.
+          1.0 or 0.0 with what was read, and the number as the answer; None, an error, when
+          the reference holds no number, for then no output can be judged.
         """
         wanted = reference.rpartition(self.marker)[2].strip()
         truth = _number(wanted)
@@ -54,8 +57,8 @@ class FinalAnswerVerifier:
         if prediction is None:
             return Verdict(0.0, f"{_short(answer)} after the last {self.marker!r} is not a number")
         if prediction != truth:
-            return Verdict(0.0, f"{_short(answer)}, not {_short(wanted)}")
-        return Verdict(1.0, _short(answer))
+            return Verdict(0.0, f"{_short(answer)}, not {_short(wanted)}", _plain(prediction))
+        return Verdict(1.0, _short(answer), _plain(prediction))
 
 
 def _number(text: str) -> Decimal | None:
@@ -63,6 +66,12 @@ def _number(text: str) -> Decimal | None:
         return None
     match = NUMBER.fullmatch(text)
     return Decimal(match["sign"] + match["digits"].replace(",", "")) if match else None
+
+
+def _plain(number: Decimal) -> str:
+    """One spelling for every number: no sign before 0, no zeros at its end."""
+    text = f"{abs(number) if number == 0 else number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _short(text: str) -> str:

@@ -1,0 +1,84 @@
+"""Every key of an evaluation, with unit, meaning and source. The other configs of this folder start from this one.
+
+Setting:  the paper's (UloRL, arXiv 2507.19766, section 4.1): k = 32, temperature 0.85, top-p 0.95, top-k 20,
+          outputs of at most 128k tokens. The questions are for another config to name.
+Hardware: as much as the weights, and a cache of slots x (prompt + output) tokens, ask for.
+Command:  python launch/evaluate.py --config=configs/evaluation/aime2025.py --config.weights=FOLDER --workdir=FOLDER
+          Killed and started again, it goes on; --rescore=FOLDER computes the scores of its record again.
+
+A key may be overridden on the command line: `--config.decoding.samples=4`. There are no keys besides these,
+and none without a use.
+"""
+
+import os
+
+import ml_collections
+
+from configs.base import question_file
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """The paper's setting; weights and questions are for the command line and a config of your own to name."""
+    c = ml_collections.ConfigDict()
+    c.seed = 0  # of every draw, and of the bootstrap
+
+    # What is evaluated; the shape of the network comes with the weights.
+    c.weights = ""  # a Hugging Face folder, one of launch/convert.py, a run's folder or its warm_start folder
+    c.dtype = "bfloat16"  # of weights and activations while decoding
+    c.rope_scaling = y = ml_collections.ConfigDict()  # YaRN (arXiv 2309.00071)
+    y.factor = 1.0  # by how much the context is made longer; 1: as the folder of the weights says
+    y.original_max_position_embeddings = 0  # tokens of context the weights were trained on
+    y.attention_factor = 0.0  # cos and sin are multiplied by it; 0: 0.1 ln(factor) + 1
+    y.beta_fast = 32.0  # turns over the trained context from which on a pair keeps its frequency
+    y.beta_slow = 1.0  # turns up to which it is slowed down by the whole factor
+
+    # Sizes of the mesh axes; their product is the number of devices, -1 takes what is left.
+    c.mesh = ml_collections.ConfigDict()
+    c.mesh.data = 1  # shards of the slots
+    c.mesh.fsdp = -1  # the same: decoding splits no weights over it
+    c.mesh.tensor = 1  # shards of heads, MLP and vocabulary
+
+    c.tokenizer = ml_collections.ConfigDict()
+    c.tokenizer.kind = "hf"  # a Hugging Face folder's, or "bytes": one id per UTF-8 byte
+    c.tokenizer.path = ""  # hf: folder with tokenizer.json; "" is that of the weights
+    c.tokenizer.eos_ids = ()  # ids that end an output, a set; hf: () takes those of generation_config.json
+    c.tokenizer.pad_id = 0  # bytes: an id that no text may have
+
+    # What stands around a question.
+    c.prompt = p = ml_collections.ConfigDict()
+    p.template = (
+        "{question}\n\nPlease reason step by step, and put your final answer within \\boxed{}."  # Qwen3's advice
+    )
+    p.chat = True  # as the user's turn of the tokenizer's chat template; False: the prompt is the text alone
+    p.system = ""  # the system's turn; "" for none
+    p.thinking = True  # the template's switch
+
+    c.data = question_file()  # path (.jsonl, .parquet, .array_record) and the names of its fields
+
+    c.verify = ml_collections.ConfigDict()
+    c.verify.kind = "boxed"  # the last \boxed{} of the answer, or "final_answer": the number after the last marker
+    c.verify.marker = "####"  # before a reference's answer, where it is there; final_answer: before an output's too
+
+    c.decoding = d = ml_collections.ConfigDict()
+    d.samples = 32  # k, outputs per question (paper 4.1: avg@32)
+    d.temperature = 0.85  # paper 4.1; 0 is greedy
+    d.top_p = 0.95  # paper 4.1; 1 is off
+    d.top_k = 20  # paper 4.1; 0 is off
+    d.output_limit = 131072  # tokens; a longer output is truncated and wrong (paper 3.5)
+    d.max_prompt_tokens = 2048  # a longer prompt is left out and counted
+    # How, not what: none of the following is in the record, and none changes more of it than rounding does.
+    d.slots = 128  # outputs decoded side by side
+    d.segment_length = 1024  # tokens between two refills: the longest that a freed slot waits
+    d.commit_every = 16  # segments between two points to go on from; at each, what is in flight is prefilled again
+    d.prefill_rows = 8  # contexts prefilled in one call
+    d.prefill_lengths = (2048, 16384, 133120)  # padded lengths of such a call; the longest holds prompt + output
+
+    c.scoring = s = ml_collections.ConfigDict()
+    s.pass_at = (1, 8, 32)  # pass@k for these k, at most decoding.samples
+    s.bootstrap = 1000  # draws of the problems behind each 95% interval
+    return c
+
+
+def data_file(*parts: str) -> str:
+    """A file under $ULORL_DATA, by default data/."""
+    return os.path.join(os.environ.get("ULORL_DATA", "data"), *parts)

@@ -1,0 +1,58 @@
+"""What the scripts of launch/ share: flags whose mistakes are answered in a line, and errors for people."""
+
+import contextlib
+import pathlib
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+
+from absl import app, flags
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def make_parser(config: flags.FlagHolder, keys: str) -> Callable[[list[str]], list[str]]:
+    """absl's parser; a config key or file that is not there is answered in a line.
+
+    Args:
+      config: the script's flag from `config_flags.DEFINE_config_file`.
+      keys: the file that has all its keys, named in the answer.
+
+    Returns:
+      A `flags_parser` for `app.run`.
+    """
+
+    def parse(argv: list[str]) -> list[str]:
+        try:
+            rest = app.parse_flags_with_usage(argv)
+            if config.value is not None:
+                config.value.to_dict()  # raises what reading the file raised
+            return rest
+        except AttributeError as error:  # holds ml_collections' KeyError with its suggestion
+            text = error.args[0].args[0] if isinstance(error.args[0], KeyError) else str(error)
+            sys.exit(f"error: no config key {'. '.join(text.splitlines())} ({keys} has all keys)")
+        except OSError as error:
+            sys.exit(f"error: the config file cannot be read: {' '.join(str(error).split())}")
+
+    return parse
+
+
+@contextlib.contextmanager
+def errors_for_people() -> Iterator[None]:
+    """Ends the script with one `error:` line where ulorl_jax refuses something; a library's error keeps its traceback.
+
+    A library's is a mistake of ours, so the traceback is wanted.
+    """
+    try:
+        yield
+    except (ValueError, FloatingPointError) as error:
+        raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
+        if not pathlib.Path(raised_in).is_relative_to(ROOT / "ulorl_jax"):
+            raise
+        sys.exit(f"error: {error}")
+
+
+def refuse_arguments(argv: list[str], example: str) -> None:
+    """Everything is a flag: what is left over was mistyped."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments {argv[1:]}; {example}")

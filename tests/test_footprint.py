@@ -1,0 +1,88 @@
+"""Memory by hand count: against published parameter counts, and against the arrays a real run allocates."""
+
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from configs import qwen3_0p6b, qwen3_4b, qwen3_8b, qwen3_30b
+from tests import runs
+from ulorl_jax.footprint import describe, memory_terms, parameter_count
+from ulorl_jax.mesh import Layout, make_mesh
+from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine, param_shardings
+from ulorl_jax.settings import Settings
+from ulorl_jax.train.state import init_state, make_optimizer
+
+# Parameters of the checkpoints on the Hugging Face hub, as their pages say.
+PUBLISHED = {
+    "qwen3_0p6b": (qwen3_0p6b, 596_049_920),
+    "qwen3_4b": (qwen3_4b, 4_022_468_096),
+    "qwen3_8b": (qwen3_8b, 8_190_735_360),
+    "qwen3_30b": (qwen3_30b, 30_532_122_624),
+}
+
+
+@pytest.mark.parametrize(("config", "count"), PUBLISHED.values(), ids=PUBLISHED)
+def test_a_config_has_the_parameters_that_its_model_was_published_with(config, count):
+    assert parameter_count(Settings.from_dict(config.get_config().to_dict()).model)[0] == count
+
+
+def test_a_token_of_30b_a3b_meets_3_35_billion_parameters():
+    model = Settings.from_dict(qwen3_30b.get_config().to_dict()).model
+    experts_not_met = 48 * 120 * 3 * 2048 * 768
+    assert parameter_count(model)[1] == 30_532_122_624 - experts_not_met
+
+
+def test_a_token_of_30b_a3b_costs_96_kib_of_cache():
+    term = {term.name: term for term in memory_terms(Settings.from_dict(qwen3_30b.get_config().to_dict()))}["KV cache"]
+    assert term.total == 1024 * 132_096 * 96 * 1024 and term.note == "96 KiB per token"
+
+
+@pytest.mark.parametrize("mesh", [{"data": 1, "fsdp": 8, "tensor": 1}, {"data": 2, "fsdp": 2, "tensor": 2}])
+def test_the_hand_count_is_what_the_arrays_of_a_run_take(mesh, devices):
+    settings = runs.settings({f"mesh.{axis}": size for axis, size in mesh.items()})
+    layouts = {phase: Layout(make_mesh(**mesh), phase) for phase in ("training", "decoding")}
+    terms = {term.name: term for term in memory_terms(settings)}
+    state = init_state(jax.random.key(0), settings.model, make_optimizer(settings.optimizer), layouts["training"])
+    spec = EngineSpec(
+        settings.model,
+        settings.rollout.slots,
+        settings.context_limit,
+        settings.rollout.sampling,
+        (10,),
+        layouts["decoding"],
+    )
+    cache = PolicyEngine(spec, 0).init_decode_state().cache
+    decoder = jax.device_put(state.params, param_shardings(spec))
+    moments = [leaf for leaf in jax.tree.leaves(state.opt_state) if leaf.ndim]
+    arrays = {"parameters": state.params, "optimizer": moments, "decoder's weights": decoder, "KV cache": cache}
+    for name, tree in arrays.items():
+        leaves = jax.tree.leaves(tree)
+        assert terms[name].total == sum(leaf.nbytes for leaf in leaves), name
+        on_one = sum(np.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in leaves)
+        assert terms[name].per_device == on_one, name
+    assert terms["gradients"].total == terms["parameters"].total
+
+
+def test_where_the_mesh_takes_what_is_left_only_totals_are_said():
+    text = describe(runs.settings({"mesh.fsdp": -1}))
+    assert "give all of mesh.data, mesh.fsdp and mesh.tensor a number" in text
+    assert [term.per_device for term in memory_terms(runs.settings({"mesh.fsdp": -1}))].count(None) > 3
+
+
+def test_a_dry_run_prints_config_and_counts_and_starts_nothing(tmp_path):
+    line = [
+        sys.executable,
+        "launch/train.py",
+        "--config=configs/qwen3_30b.py",
+        "--dry_run",
+        "--config.rollout.slots=64",
+    ]
+    done = subprocess.run(line, cwd=runs.ROOT, env=runs.environment(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert '"slots": 64' in done.stdout
+    assert "30,532,122,624 (3,353,032,704 active per token)" in done.stdout
+    assert "64 samples x 16,384 tokens = 1,048,576" in done.stdout
+    assert "KV cache                    774.00       12.09" in done.stdout

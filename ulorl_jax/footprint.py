@@ -1,0 +1,137 @@
+"""What a run will hold in memory, counted by hand from its settings: no device is touched, nothing compiles."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from ulorl_jax.mesh import AXES, DECODING, TRAINING
+from ulorl_jax.models.qwen3 import Param, Qwen3Config, map_table
+from ulorl_jax.rollout import kv_cache
+from ulorl_jax.settings import Settings
+
+GIB = 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """One line of the table.
+
+    Attributes:
+      name: what it is.
+      total: bytes, of all devices together, each part of an array counted once.
+      per_device: bytes on one device; None where the size of the mesh is not known.
+      note: how it was counted.
+    """
+
+    name: str
+    total: float
+    per_device: float | None
+    note: str
+
+
+def parameter_count(config: Qwen3Config) -> tuple[int, int]:
+    """Parameters of the network, and how many of them one token meets (all of them where it is dense).
+
+    Args:
+      config: the network's shape.
+
+    Returns:
+      total, active. The embedding counts once, tied or not.
+    """
+    rows = _rows(config)
+    total = sum(math.prod(row.shape) for row in rows)
+    experts = sum(math.prod(row.shape) for row in rows if len(row.shape) == 4)
+    active = total - experts + (experts * config.num_experts_per_tok // config.num_experts if experts else 0)
+    return total, active
+
+
+def memory_terms(settings: Settings) -> list[Term]:
+    """Bytes of everything whose size follows from the settings alone.
+
+    Temporaries of the compiler are not among them: activations beside the residual stream, logits, collectives.
+
+    Args:
+      settings: the run's.
+
+    Returns:
+      The terms, training first.
+    """
+    s, m = settings, settings.model
+    mesh = {axis: getattr(s.mesh, axis) for axis in AXES}
+    rows = _rows(m)
+    width = jnp.dtype(m.dtype).itemsize
+
+    def weights(bytes_each: int, table: Mapping[str, tuple[str, ...]]) -> tuple[float, float | None]:
+        sizes = [(math.prod(row.shape) * bytes_each, row.axes) for row in rows]
+        parts = [_share(size, axes, table, mesh) for size, axes in sizes]
+        return sum(size for size, _ in sizes), None if None in parts else sum(part for part in parts if part)
+
+    def array(shape: Sequence[int], axes, bytes_each: int, table) -> tuple[float, float | None]:
+        size = math.prod(shape) * bytes_each
+        return size, _share(size, axes, table, mesh)
+
+    context = s.context_limit
+    cache = (2 * m.num_hidden_layers, s.rollout.slots, m.num_key_value_heads, context, m.head_dim)
+    prefill = (*cache[:1], s.rollout.prefill_rows, *cache[2:])
+    slot_ways = math.prod(mesh[axis] for axis in DECODING["slots"])
+    shared_out = s.rollout.prefill_rows % slot_ways == 0  # else every device computes all rows; see engine._prefill
+    prefill_axes = (None, "slots" if shared_out else None, *kv_cache.AXES[2:])
+    residual = (m.num_hidden_layers, s.train.rows_per_micro_batch, max(s.train.row_lengths), m.hidden_size)
+    logits = (s.train.rows_per_micro_batch, s.train.logprob_chunk, m.vocab_size)
+    per_token = 2 * m.num_hidden_layers * m.num_key_value_heads * m.head_dim * width
+    return [
+        Term("parameters", *weights(4, TRAINING), "float32 master copy"),
+        Term("optimizer", *weights(8, TRAINING), "Adam's two moments, float32"),
+        Term("gradients", *weights(4, TRAINING), "float32, during the update"),
+        Term("residual stream", *array(residual, (None, "rows", None, None), width, TRAINING), "one per layer, remat"),
+        Term("logits of a chunk", *array(logits, ("rows", None, "vocab"), 4, TRAINING), "float32, at least two exist"),
+        Term("decoder's weights", *weights(width, DECODING), m.dtype),
+        Term("KV cache", *array(cache, kv_cache.AXES, width, DECODING), f"{per_token / 1024:.0f} KiB per token"),
+        Term("KV of a prefill", *array(prefill, prefill_axes, width, DECODING), "of one call, longest length"),
+    ]
+
+
+def describe(settings: Settings) -> str:
+    """The table that `launch/train.py --dry_run` prints.
+
+    Args:
+      settings: the run's.
+
+    Returns:
+      Several lines.
+    """
+    s, r = settings, settings.rollout
+    total, active = parameter_count(s.model)
+    mesh = " x ".join(f"{axis} {getattr(s.mesh, axis)}" for axis in AXES)
+    lines = [
+        f"parameters   {total:,} ({active:,} active per token)",
+        f"a step       decodes at most {r.slots:,} samples x {r.segment_length:,} tokens = "
+        f"{r.slots * r.segment_length:,} (L = {r.output_limit:,}, M = {r.segments}); "
+        f"{r.slots // r.samples_per_prompt:,} groups of {r.samples_per_prompt}",
+        f"context      at most {s.data.max_prompt_tokens:,} + {r.output_limit:,} = {s.context_limit:,} tokens",
+        f"mesh         {mesh}",
+        "",
+        f"{'memory by hand count':<22}{'total GiB':>12}{'per device':>12}",
+    ]
+    for term in memory_terms(s):
+        share = "?" if term.per_device is None else f"{term.per_device / GIB:,.2f}"
+        lines.append(f"{term.name:<22}{term.total / GIB:>12,.2f}{share:>12}  {term.note}")
+    if any(size == -1 for size in dataclasses.astuple(s.mesh)):
+        lines.append("per device: give all of mesh.data, mesh.fsdp and mesh.tensor a number to see it")
+    return "\n".join(lines)
+
+
+def _rows(config: Qwen3Config) -> list[Param]:
+    return jax.tree.leaves(map_table(lambda row: row, config), is_leaf=lambda row: isinstance(row, Param))
+
+
+def _share(size: float, axes, table: Mapping[str, tuple[str, ...]], mesh: Mapping[str, int]) -> float | None:
+    """Bytes on one device; None where an axis it is split over has no size yet."""
+    names = [name for axis in axes if axis for name in table.get(axis, ())]
+    ways = [mesh[name] for name in names]
+    return None if -1 in ways else size / math.prod(ways)

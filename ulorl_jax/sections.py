@@ -1,0 +1,173 @@
+"""The sections of the settings, as dataclasses: what each key means is said in `configs/base.py`.
+
+Training and evaluation are made of the same sections.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ulorl_jax.rollout.sampling import Sampling
+from ulorl_jax.rollout.segments import SegmentSettings
+from ulorl_jax.train.state import OptimizerSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshSettings:
+    """Sizes of the mesh axes; one may be -1."""
+
+    data: int
+    fsdp: int
+    tensor: int
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizerSettings:
+    """How text becomes ids."""
+
+    kind: str
+    path: str
+    eos_ids: tuple[int, ...]
+    pad_id: int
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptSettings:
+    """What stands around a question."""
+
+    template: str
+    chat: bool
+    system: str
+    thinking: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class FileSettings:
+    """A file of questions: JSONL, parquet or ArrayRecord, and the names of its fields."""
+
+    path: str
+    question_field: str
+    answer_field: str
+    id_field: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceSettings(FileSettings):
+    """One of several files that training questions come from, and its share of them."""
+
+    weight: float
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+    """Where questions come from and how they are read."""
+
+    generate: str
+    train: dict[str, SourceSettings]
+    heldout: FileSettings
+    supervised: FileSettings
+    heldout_rows: int
+    max_prompt_tokens: int
+    shuffle: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class VerifySettings:
+    """How an answer is judged."""
+
+    kind: str
+    marker: str
+
+
+@dataclasses.dataclass(frozen=True)
+class RolloutSettings:
+    """Algorithm 1: L, M, G, the slots, and how tokens are drawn."""
+
+    output_limit: int
+    segments: int
+    samples_per_prompt: int
+    slots: int
+    kv: str
+    temperature: float
+    top_p: float
+    top_k: int
+    prefill_rows: int
+    prefill_lengths: tuple[int, ...]
+
+    @property
+    def segment_length(self) -> int:
+        """S = L / M."""
+        return self.output_limit // self.segments
+
+    @property
+    def segment_settings(self) -> SegmentSettings:
+        """How segments are decoded, as `SegmentRollout` takes it."""
+        return SegmentSettings(self.segment_length, self.output_limit, self.kv, self.prefill_rows, self.prefill_lengths)
+
+    @property
+    def sampling(self) -> Sampling:
+        """Temperature, top-p and top-k as the engine takes them."""
+        return Sampling(self.temperature, self.top_p, self.top_k)
+
+
+@dataclasses.dataclass(frozen=True)
+class LossSettings:
+    """Equation (10)."""
+
+    importance: str
+    clip_low: float
+    clip_high: float
+    tau: float
+    sigma: float
+    gate: str
+    advantage_ddof: int
+    advantage_eps: float
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings:
+    """Shapes of the update and when to give up."""
+
+    row_lengths: tuple[int, ...]
+    rows_per_micro_batch: int
+    logprob_chunk: int
+    updates_per_step: int
+    max_skipped_in_a_row: int
+
+
+@dataclasses.dataclass(frozen=True)
+class WarmStartSettings:
+    """Where the policy's first weights come from."""
+
+    checkpoint: str
+    steps: int
+    answer: str
+    samples: int
+    rows: int
+    row_length: int
+    optimizer: OptimizerSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalSettings:
+    """Held-out evaluation during training."""
+
+    every: int
+    samples: int
+    greedy: bool
+    temperature: float
+    top_p: float
+    top_k: int
+
+    @property
+    def sampling(self) -> Sampling:
+        """Temperature, top-p and top-k as the engine takes them."""
+        return Sampling(self.temperature, self.top_p, self.top_k)
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointSettings:
+    """How often state is saved, how many are kept."""
+
+    every: int
+    keep: int
