@@ -26,12 +26,7 @@ def get_config() -> ml_collections.ConfigDict:
     m.num_key_value_heads = 8  # K, divides H
     m.head_dim = 128
     m.rope_theta = 1e6
-    m.rope_scaling = y = ml_collections.ConfigDict()  # YaRN (arXiv 2309.00071)
-    y.factor = 1.0  # by how much the context is longer than the trained one; 1 is off (paper, 140k evaluation: 1.5)
-    y.original_max_position_embeddings = 0  # tokens of context the model was trained on (same: 95,232)
-    y.attention_factor = 0.0  # cos and sin are multiplied by it; 0: 0.1 ln(factor) + 1
-    y.beta_fast = 32.0  # turns over the trained context from which on a pair keeps its frequency
-    y.beta_slow = 1.0  # turns up to which it is slowed down by the whole factor
+    m.rope_scaling = yarn()
     m.rms_norm_eps = 1e-6
     m.tie_word_embeddings = True
     m.num_experts = 0  # 0: dense
@@ -47,20 +42,8 @@ def get_config() -> ml_collections.ConfigDict:
     c.mesh.fsdp = -1  # shards of parameters and optimizer
     c.mesh.tensor = 1  # shards of heads, MLP and vocabulary
 
-    c.tokenizer = ml_collections.ConfigDict()
-    c.tokenizer.kind = "hf"  # a Hugging Face folder's, or "bytes": one id per UTF-8 byte
-    c.tokenizer.path = ""  # hf: folder with tokenizer.json; "" is that of warm_start.checkpoint
-    c.tokenizer.eos_ids = ()  # ids that end an output, a set; hf: () takes those of generation_config.json
-    c.tokenizer.pad_id = 0  # bytes: an id that no text may have
-
-    # What stands around a question.
-    c.prompt = p = ml_collections.ConfigDict()
-    p.template = (
-        "{question}\n\nPlease reason step by step, and put your final answer within \\boxed{}."  # Qwen3's advice
-    )
-    p.chat = True  # as the user's turn of the tokenizer's chat template; False: the prompt is the text alone
-    p.system = ""  # the system's turn; "" for none
-    p.thinking = True  # the template's switch
+    c.tokenizer = tokenizer()
+    c.prompt = prompt()
 
     # Files of questions: JSON lines, parquet or ArrayRecord, by their suffix.
     c.data = d = ml_collections.ConfigDict()
@@ -72,9 +55,7 @@ def get_config() -> ml_collections.ConfigDict:
     d.max_prompt_tokens = 1024  # a longer prompt is dropped and counted
     d.shuffle = True
 
-    c.verify = ml_collections.ConfigDict()
-    c.verify.kind = "boxed"  # the last \boxed{} of the answer, or "final_answer": the number after the last marker
-    c.verify.marker = "####"  # before a reference's answer, where it is there; final_answer: before an output's too
+    c.verify = verify()
 
     c.rollout = r = ml_collections.ConfigDict()
     r.output_limit = 131072  # L, tokens; longer outputs are truncated, reward 0 (paper 3.5)
@@ -131,6 +112,46 @@ def get_config() -> ml_collections.ConfigDict:
     c.checkpoint.every = 10  # steps between checkpoints; one is also written at the end and on SIGTERM
     c.checkpoint.keep = 2  # of the newest checkpoints
     return c
+
+
+def yarn() -> ml_collections.ConfigDict:
+    """YaRN (arXiv 2309.00071)."""
+    y = ml_collections.ConfigDict()
+    y.factor = 1.0  # by how much the context is longer than the trained one; 1 is off (paper, 140k evaluation: 1.5)
+    y.original_max_position_embeddings = 0  # tokens of context the model was trained on (same: 95,232)
+    y.attention_factor = 0.0  # cos and sin are multiplied by it; 0: 0.1 ln(factor) + 1
+    y.beta_fast = 32.0  # turns over the trained context from which on a pair keeps its frequency
+    y.beta_slow = 1.0  # turns up to which it is slowed down by the whole factor
+    return y
+
+
+def tokenizer() -> ml_collections.ConfigDict:
+    """How text becomes ids."""
+    t = ml_collections.ConfigDict()
+    t.kind = "hf"  # a Hugging Face folder's, or "bytes": one id per UTF-8 byte
+    t.path = ""  # hf: folder with tokenizer.json; "" is that of the weights
+    t.eos_ids = ()  # ids that end an output, a set; hf: () takes those of generation_config.json
+    t.pad_id = 0  # bytes: an id that no text may have
+    return t
+
+
+def prompt() -> ml_collections.ConfigDict:
+    """What stands around a question."""
+    p = ml_collections.ConfigDict()
+    # The instruction is the one that Qwen3's model cards advise.
+    p.template = "{question}\n\nPlease reason step by step, and put your final answer within \\boxed{}."
+    p.chat = True  # as the user's turn of the tokenizer's chat template; False: the prompt is the text alone
+    p.system = ""  # the system's turn; "" for none
+    p.thinking = True  # the template's switch
+    return p
+
+
+def verify() -> ml_collections.ConfigDict:
+    """How an answer is judged."""
+    v = ml_collections.ConfigDict()
+    v.kind = "boxed"  # the last \boxed{} of the answer, or "final_answer": the number after the last marker
+    v.marker = "####"  # before a reference's answer, where it is there; final_answer: before an output's too
+    return v
 
 
 def question_file(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -78,8 +79,16 @@ def make_encode(settings: PromptSettings, tokenizer: Tokenizer) -> Callable[[str
     return encode
 
 
-def make_verifier(settings: VerifySettings) -> Callable[[str, str], Verdict]:
-    """(output text, reference) to a verdict, by the rule that the settings name."""
+class Verifier(Protocol):
+    """(output text, reference) to a verdict; `version` changes when its verdicts may."""
+
+    version: str
+
+    def __call__(self, output: str, reference: str) -> Verdict: ...
+
+
+def make_verifier(settings: VerifySettings) -> Verifier:
+    """The rule that the settings name."""
     return choose(VERIFIERS, settings.kind, "verify.kind")(settings.marker)
 
 

@@ -10,6 +10,7 @@ import dataclasses
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.rollout.segments import SegmentSettings
 from ulorl_jax.train.state import OptimizerSettings
+from ulorl_jax.typed import demand
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,3 +172,23 @@ class CheckpointSettings:
 
     every: int
     keep: int
+
+
+def check_prompt(prompt: PromptSettings, tokenizer: TokenizerSettings) -> None:
+    """Refuses a prompt that the tokenizer has no form for.
+
+    Raises:
+      ValueError: a chat without a chat template, or a system's turn without a chat.
+    """
+    demand(
+        not (prompt.chat and tokenizer.kind == "bytes"),
+        "prompt.chat needs the chat template of tokenizer.kind=hf",
+        tokenizer.kind,
+        "set prompt.chat=False",
+    )
+    demand(
+        prompt.chat or not prompt.system,
+        "prompt.system is a turn of the chat template, so prompt.chat must be on",
+        prompt.system,
+        "set prompt.chat=True, or write it into prompt.template",
+    )

@@ -24,6 +24,7 @@ from ulorl_jax.sections import (
     TrainSettings,
     VerifySettings,
     WarmStartSettings,
+    check_prompt,
 )
 from ulorl_jax.train.state import OptimizerSettings
 from ulorl_jax.typed import build, demand
@@ -168,26 +169,14 @@ def check(settings: Settings) -> None:
             o.decay_steps,
             f"{o.warmup_steps + 1} or more, or 0 for a constant rate",
         )
-    bytes_alone = s.tokenizer.kind == "bytes"
     bad_eos = [i for i in s.tokenizer.eos_ids if not 0 <= i < s.model.vocab_size]
     demand(
-        bool(s.tokenizer.eos_ids or not bytes_alone) and not bad_eos,
+        bool(s.tokenizer.eos_ids or s.tokenizer.kind != "bytes") and not bad_eos,
         f"tokenizer.eos_ids must name at least one id under model.vocab_size ({s.model.vocab_size})",
         s.tokenizer.eos_ids,
         "without an end token every sample runs to L and is worth 0",
     )
-    demand(
-        not (bytes_alone and s.prompt.chat),
-        "prompt.chat needs the chat template of tokenizer.kind=hf",
-        s.tokenizer.kind,
-        "set prompt.chat=False",
-    )
-    demand(
-        s.prompt.chat or not s.prompt.system,
-        "prompt.system is a turn of the chat template, so prompt.chat must be on",
-        s.prompt.system,
-        "set prompt.chat=True, or write it into prompt.template",
-    )
+    check_prompt(s.prompt, s.tokenizer)
     demand(
         bool(s.data.train) and all(source.weight > 0 for source in s.data.train.values()),
         "data.train must name at least one source, each with a weight above 0",

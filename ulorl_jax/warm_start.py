@@ -12,6 +12,7 @@ import numpy as np
 
 from ulorl_jax.clock import StopRequest
 from ulorl_jax.io.checkpoints import Checkpoints
+from ulorl_jax.io.hf_weights import CONFIG
 from ulorl_jax.io.metrics import Metrics
 from ulorl_jax.io.progress import Progress
 from ulorl_jax.io.prompts import load_rows
@@ -28,7 +29,7 @@ from ulorl_jax.train.state import (
 )
 from ulorl_jax.train.step import StepSettings, batch_shardings, make_train_step
 from ulorl_jax.types import EOS, Prompt, Sample, Segment
-from ulorl_jax.weights import HF, Weights, copy_side_files, open_weights
+from ulorl_jax.weights import HF, Weights, copy_files, copy_side_files, open_weights, side_files
 from ulorl_jax.weights import fingerprint as network_fingerprint
 
 LOG_EVERY = 20  # updates between two rows of the stage's metrics
@@ -52,6 +53,9 @@ def first_params(parts: Parts, stop: StopRequest) -> Any | None:
     weights = _open(parts) if warm.checkpoint else None
     if weights is not None:
         copy_side_files(weights, parts.workdir / HF)
+    if parts.settings.tokenizer.path:  # another tokenizer than the weights', or they have none
+        named = [path for path in side_files(Path(parts.settings.tokenizer.path)) if path.name != CONFIG]
+        copy_files(named, parts.workdir / HF)
     if not warm.steps:
         return _initial(parts, weights)
     folder = parts.workdir / "warm_start"

@@ -14,7 +14,7 @@ import os
 
 import ml_collections
 
-from configs.base import question_file
+from configs.base import prompt, question_file, tokenizer, verify, yarn
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -25,12 +25,7 @@ def get_config() -> ml_collections.ConfigDict:
     # What is evaluated; the shape of the network comes with the weights.
     c.weights = ""  # a Hugging Face folder, one of launch/convert.py, a run's folder or its warm_start folder
     c.dtype = "bfloat16"  # of weights and activations while decoding
-    c.rope_scaling = y = ml_collections.ConfigDict()  # YaRN (arXiv 2309.00071)
-    y.factor = 1.0  # by how much the context is made longer; 1: as the folder of the weights says
-    y.original_max_position_embeddings = 0  # tokens of context the weights were trained on
-    y.attention_factor = 0.0  # cos and sin are multiplied by it; 0: 0.1 ln(factor) + 1
-    y.beta_fast = 32.0  # turns over the trained context from which on a pair keeps its frequency
-    y.beta_slow = 1.0  # turns up to which it is slowed down by the whole factor
+    c.rope_scaling = yarn()  # factor 1: as the folder of the weights says
 
     # Sizes of the mesh axes; their product is the number of devices, -1 takes what is left.
     c.mesh = ml_collections.ConfigDict()
@@ -38,26 +33,11 @@ def get_config() -> ml_collections.ConfigDict:
     c.mesh.fsdp = -1  # the same: decoding splits no weights over it
     c.mesh.tensor = 1  # shards of heads, MLP and vocabulary
 
-    c.tokenizer = ml_collections.ConfigDict()
-    c.tokenizer.kind = "hf"  # a Hugging Face folder's, or "bytes": one id per UTF-8 byte
-    c.tokenizer.path = ""  # hf: folder with tokenizer.json; "" is that of the weights
-    c.tokenizer.eos_ids = ()  # ids that end an output, a set; hf: () takes those of generation_config.json
-    c.tokenizer.pad_id = 0  # bytes: an id that no text may have
-
-    # What stands around a question.
-    c.prompt = p = ml_collections.ConfigDict()
-    p.template = (
-        "{question}\n\nPlease reason step by step, and put your final answer within \\boxed{}."  # Qwen3's advice
-    )
-    p.chat = True  # as the user's turn of the tokenizer's chat template; False: the prompt is the text alone
-    p.system = ""  # the system's turn; "" for none
-    p.thinking = True  # the template's switch
-
+    c.tokenizer = tokenizer()
+    c.prompt = prompt()
     c.data = question_file()  # path (.jsonl, .parquet, .array_record) and the names of its fields
 
-    c.verify = ml_collections.ConfigDict()
-    c.verify.kind = "boxed"  # the last \boxed{} of the answer, or "final_answer": the number after the last marker
-    c.verify.marker = "####"  # before a reference's answer, where it is there; final_answer: before an output's too
+    c.verify = verify()
 
     c.decoding = d = ml_collections.ConfigDict()
     d.samples = 32  # k, outputs per question (paper 4.1: avg@32)
@@ -69,7 +49,7 @@ def get_config() -> ml_collections.ConfigDict:
     # How, not what: none of the following is in the record, and none changes more of it than rounding does.
     d.slots = 128  # outputs decoded side by side
     d.segment_length = 1024  # tokens between two refills: the longest that a freed slot waits
-    d.commit_every = 16  # segments between two points to go on from; at each, what is in flight is prefilled again
+    d.commit_every = 16  # segments between two points that a killed run goes on from; each costs a prefill of all slots
     d.prefill_rows = 8  # contexts prefilled in one call
     d.prefill_lengths = (2048, 16384, 133120)  # padded lengths of such a call; the longest holds prompt + output
 

@@ -1,0 +1,298 @@
+"""A whole evaluation: every question k times, judged, in a record from which the score can be computed again.
+
+Killed at any moment and started again, it makes the same record. At every commit the
+samples in flight leave their slots, and go on in fresh ones after a prefill of all their
+tokens: in the run that was not killed as in the one that comes back, so both make the
+same calls on the same numbers. What was decoded after the last commit is decoded again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ulorl_jax import __version__
+from ulorl_jax.clock import Clock, StopRequest
+from ulorl_jax.evaluate import decode_all, judge_output
+from ulorl_jax.inputs import make_encode, make_source, make_tokenizer, make_verifier
+from ulorl_jax.io.files import write_atomically
+from ulorl_jax.io.metrics import write_summary
+from ulorl_jax.io.plots import plot_scores
+from ulorl_jax.io.progress import Progress
+from ulorl_jax.io.prompts import Prompts
+from ulorl_jax.io.records import RecordInProgress, read_record, sha256
+from ulorl_jax.io.samples import decode_samples, encode_samples
+from ulorl_jax.io.tokenizer import Tokenizer
+from ulorl_jax.mesh import Layout, make_mesh
+from ulorl_jax.models.qwen3 import Qwen3Config
+from ulorl_jax.models.rope import RopeScaling
+from ulorl_jax.parts import make_workdir
+from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine, param_shardings
+from ulorl_jax.rollout.sampling import Sampling
+from ulorl_jax.rollout.segments import KEEP, SegmentRollout, SegmentSettings
+from ulorl_jax.scoring import score_record
+from ulorl_jax.sections import (
+    FileSettings,
+    MeshSettings,
+    PromptSettings,
+    TokenizerSettings,
+    VerifySettings,
+    check_prompt,
+)
+from ulorl_jax.typed import build, demand
+from ulorl_jax.types import Prompt, Sample
+from ulorl_jax.weights import Weights, open_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodingSettings:
+    """How many outputs, how long, how drawn, and how many side by side."""
+
+    samples: int
+    temperature: float
+    top_p: float
+    top_k: int
+    output_limit: int
+    max_prompt_tokens: int
+    slots: int
+    segment_length: int
+    commit_every: int
+    prefill_rows: int
+    prefill_lengths: tuple[int, ...]
+
+    @property
+    def context_limit(self) -> int:
+        """W: the longest prompt plus the longest output, in tokens."""
+        return self.max_prompt_tokens + self.output_limit
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoringSettings:
+    """What is computed from the verdicts."""
+
+    pass_at: tuple[int, ...]
+    bootstrap: int
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationSettings:
+    """A whole evaluation; see `configs/evaluation/base.py` for what every field means."""
+
+    seed: int
+    weights: str
+    dtype: str
+    rope_scaling: RopeScaling
+    mesh: MeshSettings
+    tokenizer: TokenizerSettings
+    prompt: PromptSettings
+    data: FileSettings
+    verify: VerifySettings
+    decoding: DecodingSettings
+    scoring: ScoringSettings
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> EvaluationSettings:
+        """Settings from a plain nested dict, such as `ConfigDict.to_dict()`.
+
+        Raises:
+          ValueError: an unknown, missing or wrongly typed key, or settings that
+            contradict each other; the message names the key and a value that works.
+        """
+        settings = build(cls, values)
+        check(settings)
+        return settings
+
+
+def check(settings: EvaluationSettings) -> None:
+    """Refuses settings that contradict each other.
+
+    Raises:
+      ValueError: what was wrong, the value got, a value that works.
+    """
+    s, d = settings, settings.decoding
+    for name in ("samples", "output_limit", "max_prompt_tokens", "slots", "segment_length", "commit_every"):
+        demand(getattr(d, name) >= 1, f"decoding.{name} must be at least 1", getattr(d, name), "set it to 1 or more")
+    demand(d.prefill_rows >= 1, "decoding.prefill_rows must be at least 1", d.prefill_rows, "8 is a good start")
+    demand(s.seed >= 0, "seed must be at least 0", s.seed, "0 would do")
+    demand(s.scoring.bootstrap >= 1, "scoring.bootstrap must be at least 1", s.scoring.bootstrap, "1000 is usual")
+    Sampling(d.temperature, d.top_p, d.top_k)  # refuses what is none
+    demand(bool(s.weights), "weights is the folder of the weights to evaluate", s.weights, "set --config.weights")
+    demand(bool(s.data.path), "data.path is the file of the questions", s.data.path, "set --config.data.path")
+    demand(
+        all(1 <= k <= d.samples for k in s.scoring.pass_at),
+        f"scoring.pass_at must name k from 1 to decoding.samples ({d.samples}), of which pass@k is reckoned",
+        s.scoring.pass_at,
+        f"(1, {d.samples})",
+    )
+    demand(
+        max(d.prefill_lengths, default=0) >= d.context_limit and min(d.prefill_lengths) >= 1,
+        f"the longest of decoding.prefill_lengths must hold a prompt and its output, {d.max_prompt_tokens} + "
+        f"{d.output_limit} tokens",
+        d.prefill_lengths,
+        f"add {d.context_limit}",
+    )
+    check_prompt(s.prompt, s.tokenizer)
+
+
+def run_evaluation(settings: EvaluationSettings, workdir: Path) -> dict[str, Any]:
+    """Evaluates, or goes on where the workdir left off; SIGTERM and Ctrl-C end it after the segment.
+
+    Args:
+      settings: checked settings.
+      workdir: gets record.jsonl, summary.json, scores.png and config.json.
+
+    Returns:
+      The summary as written; where it was stopped, how far it came.
+
+    Raises:
+      ValueError: weights, tokenizer, data or workdir cannot be used, or nothing could be judged.
+    """
+    make_workdir(workdir)
+    evaluation = _Evaluation(settings)
+    header = evaluation.header()
+    record = RecordInProgress(workdir, header, evaluation.problems(), free=("versions",))
+    with contextlib.closing(record):
+        if record.finished and (workdir / "summary.json").is_file():
+            return json.loads((workdir / "summary.json").read_text())
+        # Only now: an evaluation that was refused has not touched the folder of the one that is there.
+        write_atomically(workdir / "config.json", json.dumps(dataclasses.asdict(settings), indent=2) + "\n")
+        if record.header["versions"] != header["versions"]:
+            evaluation.notes.append(f"begun with {record.header['versions']}, goes on with {header['versions']}")
+        seconds: dict[str, float] = {}
+        if not record.finished:
+            with StopRequest() as stop:
+                left, seconds = evaluation.decode(record, stop)
+            if left:
+                return {"stopped": stop.requested, "outputs_left": left}
+            record.finish()
+    made = read_record(workdir)
+    summary = score_record(made) | {"dropped": evaluation.dropped}
+    summary["seconds"] = {name: round(value, 2) for name, value in sorted(seconds.items())}
+    plot_scores(made.outputs, workdir / "scores.png")
+    write_summary(workdir, summary)
+    return summary
+
+
+class _Evaluation:
+    """What an evaluation works with; reads the questions, not yet the weights."""
+
+    def __init__(self, settings: EvaluationSettings):
+        s = self.settings = settings
+        self.weights: Weights = open_weights(s.weights)
+        scaling = s.rope_scaling if s.rope_scaling.factor > 1 else self.weights.config.rope_scaling
+        self.model: Qwen3Config = dataclasses.replace(self.weights.config, dtype=s.dtype, rope_scaling=scaling)
+        folder = Path(s.tokenizer.path) if s.tokenizer.path else self.weights.files
+        self.tokenizer: Tokenizer = make_tokenizer(s.tokenizer, self.model.vocab_size, folder)
+        self.verify = make_verifier(s.verify)
+        encode, limit = make_encode(s.prompt, self.tokenizer), s.decoding.max_prompt_tokens
+        questions = Prompts.read([make_source("questions", s.data)], encode, max_tokens=limit, seed=0, shuffle=False)
+        self.dropped = {why: n for why, n in questions.counts.items() if n and why != "kept"}
+        self.notes = [f"questions left out: {self.dropped}, for example {questions.examples}"] if self.dropped else []
+        # A reference that cannot be read would make an error of every output: better said now than after days.
+        read = {p.id: self.verify("", p.reference) for p in questions.all()}
+        unread = [verdict.reason for verdict in read.values() if verdict.reward is None]
+        kept = [p for p in questions.all() if read[p.id].reward is not None]
+        if unread:
+            self.dropped["unread_reference"] = len(unread)
+            self.notes.append(f"questions left out, {len(unread)} of {len(read)}, for example because {unread[0]}")
+            demand(bool(kept), "no reference can be read", unread[0], "check data.answer_field and verify.kind")
+        self.prompts: list[Prompt] = [dataclasses.replace(p, id=index) for index, p in enumerate(kept)]
+
+    def header(self) -> dict[str, Any]:
+        """All that decides the outputs and the scores; slots, segments and mesh are not among it."""
+        s, d = self.settings, self.settings.decoding
+        weights, model = self.weights.describe(), dataclasses.asdict(self.model)
+        del model["remat"]
+        of_file = {"path": Path(s.data.path).name, "sha256": sha256(s.data.path), "rows": len(self.prompts)}
+        return {
+            "weights": weights | {"path": Path(weights["path"]).name},
+            "model": model,
+            "tokenizer": self.tokenizer.describe(),
+            "prompt": dataclasses.asdict(s.prompt),
+            "data": dataclasses.asdict(s.data) | of_file | {"dropped": self.dropped},
+            "sampler": {"temperature": d.temperature, "top_p": d.top_p, "top_k": d.top_k},
+            "limits": {"prompt_tokens": d.max_prompt_tokens, "output_tokens": d.output_limit},
+            "samples": d.samples,
+            "seed": s.seed,
+            "verifier": dataclasses.asdict(s.verify) | {"version": self.verify.version},
+            "scoring": {"pass_at": list(s.scoring.pass_at), "bootstrap": s.scoring.bootstrap},
+            "versions": {"ulorl_jax": __version__, "jax": jax.__version__, "device": jax.devices()[0].device_kind},
+        }
+
+    def problems(self) -> list[dict[str, Any]]:
+        """The record's problems, in the order of the data."""
+        decode = self.tokenizer.decode
+        return [
+            {"id": p.source, "question": p.question, "prompt": decode(p.tokens), "reference": p.reference}
+            for p in self.prompts
+        ]
+
+    def decode(self, record: RecordInProgress, stop: StopRequest) -> tuple[int, dict[str, float]]:
+        """Decodes and judges what the record lacks.
+
+        Returns:
+          How many samples are still to be decoded: none, or those not finished at the last commit. And
+          seconds by phase.
+        """
+        s, d = self.settings, self.settings.decoding
+        layout = Layout(make_mesh(**dataclasses.asdict(s.mesh)), "decoding")
+        sampling = Sampling(d.temperature, d.top_p, d.top_k)
+        spec = EngineSpec(self.model, d.slots, d.context_limit, sampling, self.tokenizer.eos_ids, layout)
+        engine = PolicyEngine(spec, s.seed)
+        segments = SegmentSettings(d.segment_length, d.output_limit, KEEP, d.prefill_rows, d.prefill_lengths)
+        about = record.about or {"seconds": {}, "begun": 0, "samples": []}
+        fresh = [Sample(p.id * d.samples + i, p) for p in self.prompts for i in range(d.samples)]
+        waiting = decode_samples(about["samples"], record.arrays) + fresh[about["begun"] :]
+        clock = Clock(about["seconds"])
+        with clock.phase("weights"):
+            params = self.weights.load(param_shardings(spec), self.model.dtype)
+        rewards = [output["reward"] for output in record.outputs]
+        with Progress(len(fresh), "evaluation", start=len(rewards)) as progress:
+            for note in self.notes:
+                progress.note(note)
+            while waiting:
+                rollout = SegmentRollout(engine, segments)
+                rollout.pool.waiting.extend(waiting)
+                for finished, values in itertools.islice(decode_all(rollout, params), d.commit_every):
+                    with clock.phase("verify"):
+                        outputs = [self.output(sample) for sample in finished]
+                    record.append(outputs)
+                    rewards += [output["reward"] for output in outputs]
+                    for phase in ("prefill", "decode"):
+                        clock.add(phase, values[f"time/{phase}_s"])
+                    speed = values["rollout/tokens"] / clock.end_step()["time/step_s"]
+                    progress.update(len(rewards), {"correct": _mean_of_judged(rewards), "tokens/s": speed})
+                    if stop and len(rewards) < len(fresh):
+                        return len(waiting), clock.totals
+                waiting = [sample for _, sample in rollout.pool.occupied] + list(rollout.pool.waiting)
+                del rollout  # its cache, before the next one's is made
+                begun = [sample for sample in waiting if sample.segments]
+                meta, arrays = encode_samples(begun)
+                num_begun = len(fresh) - len(waiting) + len(begun)
+                record.commit({"seconds": clock.totals, "begun": num_begun, "samples": meta}, arrays)
+        return 0, clock.totals
+
+    def output(self, sample: Sample) -> dict[str, Any]:
+        """A finished sample as the record keeps it."""
+        text = self.tokenizer.decode_output(sample.output)
+        return {
+            "problem": sample.prompt.source,
+            "sample": sample.id % self.settings.decoding.samples,
+            "output": text,
+            "num_tokens": sample.num_tokens,
+            "finished": sample.finished,
+        } | dataclasses.asdict(judge_output(text, sample, self.verify))
+
+
+def _mean_of_judged(rewards: Sequence[float | None]) -> float:
+    judged = [reward for reward in rewards if reward is not None]
+    return float(np.mean(judged)) if judged else math.nan
