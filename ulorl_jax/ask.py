@@ -1,0 +1,157 @@
+"""A language model to ask, behind one small interface: prompts in, replies out in the same order.
+
+Either weights on our own engine, or any OpenAI-compatible endpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ulorl_jax.data.cleaning import Ask
+from ulorl_jax.evaluate import decode_all
+from ulorl_jax.inputs import make_encode, make_tokenizer
+from ulorl_jax.io.endpoint import Endpoint, EndpointSettings
+from ulorl_jax.mesh import Layout, make_mesh
+from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine, param_shardings
+from ulorl_jax.rollout.sampling import Sampling
+from ulorl_jax.rollout.segments import KEEP, SegmentRollout, SegmentSettings
+from ulorl_jax.sections import MeshSettings, PromptSettings, TokenizerSettings
+from ulorl_jax.typed import choose, demand
+from ulorl_jax.types import EOS, Prompt, Sample
+from ulorl_jax.weights import open_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineAskSettings:
+    """Weights and how they decode replies; what every field means is said in `configs/prepare_base.py`."""
+
+    weights: str
+    dtype: str
+    mesh: MeshSettings
+    tokenizer: TokenizerSettings
+    prompt: PromptSettings
+    seed: int
+    temperature: float
+    top_p: float
+    top_k: int
+    output_limit: int
+    max_prompt_tokens: int
+    slots: int
+    segment_length: int
+    prefill_rows: int
+    prefill_lengths: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class AskSettings:
+    """Which language model is asked."""
+
+    kind: str
+    endpoint: EndpointSettings
+    engine: EngineAskSettings
+
+
+class EngineAsk:
+    """Weights of ours as a callable: prompts to replies, in their order.
+
+    Args:
+      settings: weights and decoding.
+
+    Attributes:
+      failures: by what went wrong, how often a prompt was left without a reply.
+
+    Raises:
+      ValueError: weights or tokenizer cannot be used, or the settings contradict each other.
+    """
+
+    def __init__(self, settings: EngineAskSettings):
+        s = self.settings = settings
+        for name in ("output_limit", "max_prompt_tokens", "slots", "segment_length", "prefill_rows"):
+            demand(getattr(s, name) >= 1, f"ask.engine.{name} must be at least 1", getattr(s, name), "set it to more")
+        width = s.max_prompt_tokens + s.output_limit
+        demand(
+            max(s.prefill_lengths, default=0) >= width,
+            f"the longest of ask.engine.prefill_lengths must hold a prompt and its reply, {s.max_prompt_tokens} + "
+            f"{s.output_limit} tokens",
+            s.prefill_lengths,
+            f"add {width}",
+        )
+        demand(bool(s.weights), "ask.engine.weights is the folder of the weights that are asked", s.weights, "set it")
+        self.failures: dict[str, int] = {}
+        self._weights = open_weights(s.weights)
+        model = dataclasses.replace(self._weights.config, dtype=s.dtype)
+        folder = Path(s.tokenizer.path) if s.tokenizer.path else self._weights.files
+        self._tokenizer = make_tokenizer(s.tokenizer, model.vocab_size, folder)
+        self._encode = make_encode(s.prompt, self._tokenizer)
+        layout = Layout(make_mesh(**dataclasses.asdict(s.mesh)), "decoding")
+        sampling = Sampling(s.temperature, s.top_p, s.top_k)
+        self._spec = EngineSpec(model, s.slots, width, sampling, self._tokenizer.eos_ids, layout)
+        self._engine = PolicyEngine(self._spec, s.seed)
+        self._params: Any = None
+        self._asked = 0
+
+    def __call__(self, prompts: Sequence[str]) -> list[str | None]:
+        """Asks every prompt; the weights are read at the first call.
+
+        Args:
+          prompts: one user's turn each.
+
+        Returns:
+          The reply to each; None where the prompt is too long or the reply did not end.
+        """
+        s = self.settings
+        if self._params is None:
+            self._params = self._weights.load(param_shardings(self._spec), self._spec.model.dtype)
+        samples: dict[int, int] = {}  # of a sample's id, the position of its prompt
+        rollout = SegmentRollout(
+            self._engine, SegmentSettings(s.segment_length, s.output_limit, KEEP, s.prefill_rows, s.prefill_lengths)
+        )
+        for position, text in enumerate(prompts):
+            tokens = self._tokens(text)
+            if tokens is not None:
+                # Ids go on from call to call: two calls share no random numbers.
+                samples[self._asked + position] = position
+                sample = Sample(self._asked + position, Prompt(self._asked + position, tokens, ""))
+                rollout.pool.waiting.append(sample)
+        self._asked += len(prompts)
+        replies: list[str | None] = [None] * len(prompts)
+        for finished, _ in decode_all(rollout, self._params):
+            for sample in finished:
+                if sample.finished == EOS:
+                    replies[samples[sample.id]] = self._tokenizer.decode_output(sample.output)
+                else:
+                    self._fail("the reply was longer than ask.engine.output_limit")
+        return replies
+
+    def _tokens(self, text: str) -> np.ndarray | None:
+        try:
+            tokens = self._encode(text)
+        except ValueError:
+            self._fail("the prompt cannot be encoded")
+            return None
+        if len(tokens) > self.settings.max_prompt_tokens:
+            self._fail("the prompt was longer than ask.engine.max_prompt_tokens")
+            return None
+        return tokens
+
+    def _fail(self, why: str) -> None:
+        self.failures[why] = self.failures.get(why, 0) + 1
+
+
+def make_ask(settings: AskSettings) -> Ask | None:
+    """The language model of the settings; None for "none".
+
+    Raises:
+      ValueError: it cannot be used as the settings say.
+    """
+    kinds = {
+        "none": lambda: None,
+        "endpoint": lambda: Endpoint(settings.endpoint),
+        "engine": lambda: EngineAsk(settings.engine),
+    }
+    return choose(kinds, settings.kind, "ask.kind")()
