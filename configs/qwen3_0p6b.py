@@ -1,6 +1,7 @@
 """Qwen3-0.6B: the smallest of the family, for trying things out on one GPU.
 
-Paper:    has no run of this size; hyper-parameters are the paper's, but L = 8k with M = 4.
+Paper:    has no run of this size; hyper-parameters are the paper's, but L = 8k with M = 4, and 4 prompts x 8 samples
+          side by side (paper: 128 x 8).
 Hardware: one GPU of 80 GB.
 Today:    not measured on a GPU yet.
 Command:  python launch/train.py --config=configs/qwen3_0p6b.py --workdir=runs/qwen3_0p6b

@@ -44,7 +44,9 @@ def make_network(kind: str, seed: int = 0):
             if "norm" in name:
                 weight.uniform_(0.5, 1.5, generator=generator)
             else:
-                weight.normal_(0, weight.shape[-1] ** -0.5, generator=generator)
+                # Layers that say more than the token itself, or a tied network repeats its input for ever.
+                loud = 4 if "o_proj" in name or "down_proj" in name else 1
+                weight.normal_(0, loud * weight.shape[-1] ** -0.5, generator=generator)
     return network.eval()
 
 

@@ -150,6 +150,14 @@ def test_a_prompt_longer_than_the_limit_is_skipped_and_counted(tmp_path):
     assert summary["steps"] == 1
 
 
+def test_a_run_whose_questions_have_changed_is_not_gone_on_with(tmp_path):
+    train = write_rows(tmp_path / "train.jsonl", ["a1b3=", "a3b4="])
+    overrides = own_data(tmp_path, train) | {"steps": 1, "evaluation.every": 1}
+    run(make_parts(runs.settings(overrides), tmp_path / "run"))
+    write_rows(tmp_path / "train.jsonl", ["a1b3=", "a5b4="])
+    assert "the training questions (SHA-256) is" in refused(tmp_path / "run", overrides | {"steps": 2})
+
+
 class TestAnExistingRun:
     """What a start that is refused must leave as it was."""
 

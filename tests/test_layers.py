@@ -44,7 +44,10 @@ FLOORS = {
 }
 ABOVE_THE_HOUSE = {"launch", "configs", "tests", "benchmarks", "notebooks"}
 # Libraries behind one door each, so that replacing one touches one room.
-DOORS = {"jetstream": "rollout", "orbax": "io", "grain": "io", "tensorboardX": "io", "matplotlib": "io", "rich": "io"}
+DOORS = {"jetstream": "rollout"} | dict.fromkeys(
+    ("orbax", "tensorstore", "grain", "pyarrow", "array_record", "tokenizers", "jinja2", "urllib"), "io"
+)
+DOORS |= dict.fromkeys(("tensorboardX", "matplotlib", "rich"), "io")
 # `import ulorl_jax.ops` works with jax alone: what it and the nouns it takes may import.
 JAX_ALONE = sys.stdlib_module_names | {"jax", "numpy", "ulorl_jax"}
 MAX_LINES = 400

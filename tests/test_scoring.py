@@ -45,6 +45,12 @@ def test_scores_by_hand():
     assert scores["length"] == {"mean": 16.0, "p50": 16.0, "p99": pytest.approx(31.0), "max": 31}
 
 
+def test_outputs_that_an_unfinished_record_lacks_are_counted():
+    record = make_record()
+    assert score_record(record)["missing"] == 0
+    assert score_record(Record(record.header, record.problems, record.outputs[:-3]))["missing"] == 3
+
+
 def test_every_score_stands_in_its_interval_and_is_the_same_at_every_call():
     scores = score_record(make_record())
     for name in scores:

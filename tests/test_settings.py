@@ -151,6 +151,7 @@ REFUSALS = [
     ),
     ({"prompt.chat": True}, ["prompt.chat", "tokenizer.kind=hf", "got 'bytes'"], {"prompt.chat": False}),
     ({"prompt.system": "Think."}, ["prompt.system", "got 'Think.'"], {"prompt.system": ""}),
+    ({"warm_start.answer": "42"}, ["warm_start.answer", "{answer}", "got '42'"], {"warm_start.answer": "{answer}"}),
     ({"data.train.main.weight": 0.0}, ["data.train", "got {'main': 0.0}"], {"data.train.main.weight": 0.5}),
     ({"data.train": {}}, ["data.train", "at least one source", "got {}"], {"data.train": values_of()["data"]["train"]}),
     ({"evaluation.samples": 0}, ["evaluation.samples", "got 0"], {"evaluation.samples": 1}),

@@ -77,11 +77,12 @@ def make_rollout(
     eos_ids: tuple[int, ...] = (10,),
     layout: Layout | None = None,
     engine: type[PolicyEngine] = PolicyEngine,
+    prompt_limit: int = 20,
 ) -> SegmentRollout:
-    """Slots without samples; contexts hold 20 prompt tokens and the output."""
-    width = 20 + output_limit
+    """Slots without samples; contexts hold a prompt of up to `prompt_limit` tokens and the output."""
+    width = prompt_limit + output_limit
     spec = EngineSpec(config, slots, width, sampling, eos_ids, layout or make_layout("decoding"))
-    settings = SegmentSettings(output_limit // segments, output_limit, kv, 4, (20, width))
+    settings = SegmentSettings(output_limit // segments, output_limit, kv, 4, (prompt_limit, width))
     return SegmentRollout(engine(spec, SEED), settings)
 
 

@@ -240,6 +240,7 @@ class _Loop:
             | sources
             | {
                 "prompt": dataclasses.asdict(s.prompt),
+                "the training questions (SHA-256)": self.parts.prompts.digest,
                 "seed": s.seed,
                 "samples_per_prompt": s.rollout.samples_per_prompt,
                 "output_limit": s.rollout.output_limit,

@@ -13,6 +13,7 @@ import optax
 
 from ulorl_jax.data.chain_sum import write_chain_sum
 from ulorl_jax.inputs import make_encode, make_source, make_tokenizer, make_verifier
+from ulorl_jax.io.checkpoint_reader import saved_steps
 from ulorl_jax.io.prompts import Prompts, Source
 from ulorl_jax.io.tokenizer import Tokenizer
 from ulorl_jax.mesh import Layout, make_mesh
@@ -25,7 +26,7 @@ from ulorl_jax.train.state import make_optimizer
 from ulorl_jax.train.step import Objective, StepSettings, make_score, make_train_step
 from ulorl_jax.typed import choose
 from ulorl_jax.types import Prompt, Verdict
-from ulorl_jax.weights import open_weights
+from ulorl_jax.weights import HF, open_weights
 
 IMPORTANCE = {
     "tois": importance.on_policy,
@@ -89,7 +90,7 @@ def make_parts(settings: Settings, workdir: Path) -> Parts:
     training, decoding = Layout(mesh, "training"), Layout(mesh, "decoding")
     check_mesh(s, training.ways("rows"), decoding.ways("slots"))
     warm = s.warm_start
-    if warm.checkpoint and not Path(warm.checkpoint).is_dir():
+    if warm.checkpoint and not (Path(warm.checkpoint).is_dir() or _has_begun(workdir)):
         raise ValueError(
             f"warm_start.checkpoint={warm.checkpoint!r} is no folder; give a Hugging Face folder, a run's folder, or "
             f"the warm_start folder of a run, such as runs/tiny/warm_start"
@@ -143,11 +144,12 @@ def make_engine(
 
 
 def tokenizer_folder(settings: Settings, workdir: Path) -> Path | None:
-    """Where the run's Hugging Face tokenizer lies: named, kept in the workdir, or beside the first weights."""
+    """Where the run's Hugging Face tokenizer lies: named, kept in the workdir by a run that has begun, or beside
+    the first weights."""
     if settings.tokenizer.path:
         return Path(settings.tokenizer.path)
-    if (workdir / "hf" / "tokenizer.json").is_file():
-        return workdir / "hf"  # a resumed run does not need the first weights any more
+    if _has_begun(workdir) and (workdir / HF / "tokenizer.json").is_file():
+        return workdir / HF
     checkpoint = settings.warm_start.checkpoint
     return open_weights(checkpoint).files if checkpoint and settings.tokenizer.kind == "hf" else None
 
@@ -219,6 +221,11 @@ def supervised_objective(logp, entropy, micro, first):
     """Cross entropy of the answers, as an `Objective`."""
     del entropy, first
     return supervised_loss(logp, micro.mask, num_tokens=micro.num_tokens)
+
+
+def _has_begun(workdir: Path) -> bool:
+    """Whether the run goes on from a checkpoint of its own; then it does not need the first weights any more."""
+    return bool(saved_steps(workdir / "checkpoints"))
 
 
 def make_workdir(workdir: Path) -> None:

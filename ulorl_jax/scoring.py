@@ -25,8 +25,9 @@ def score_record(record: Record) -> dict[str, Any]:
     Returns:
       JSON: "avg@K", "maj@K" and "pass@k" for each k of the header, as {"score", "low", "high",
       "problems"} ("score" is None where no problem has k judged outputs); "problems" and of these
-      "unjudged_problems"; "outputs" and of these "errors"; "without_answer" and "truncated" (shares of
-      the outputs), "tokens", "length" (mean and percentiles, tokens).
+      "unjudged_problems"; "outputs", of these "errors", and how many are "missing", where the record is not
+      finished; "without_answer" and "truncated" (shares of the outputs), "tokens", "length" (mean and
+      percentiles, tokens).
 
     Raises:
       ValueError: no output could be judged.
@@ -63,6 +64,7 @@ def score_record(record: Record) -> dict[str, Any]:
         "unjudged_problems": len(record.problems) - len(kept),
         "outputs": len(outputs),
         "errors": len(outputs) - sum(map(len, kept)),
+        "missing": k * len(record.problems) - len(outputs),
         "without_answer": _share(output["answer"] is None for output in outputs),
         "truncated": _share(output["finished"] == LIMIT for output in outputs),
         "tokens": int(np.sum(lengths)),

@@ -178,6 +178,12 @@ def check(settings: Settings) -> None:
     )
     check_prompt(s.prompt, s.tokenizer)
     demand(
+        "{answer}" in s.warm_start.answer,
+        "warm_start.answer is what is learned, so it must hold {answer}, the place of a row's answer",
+        s.warm_start.answer,
+        "{answer} alone learns the answers as they are",
+    )
+    demand(
         bool(s.data.train) and all(source.weight > 0 for source in s.data.train.values()),
         "data.train must name at least one source, each with a weight above 0",
         {name: source.weight for name, source in s.data.train.items()},

@@ -12,7 +12,8 @@ import numpy as np
 
 from ulorl_jax.clock import StopRequest
 from ulorl_jax.io.checkpoints import Checkpoints
-from ulorl_jax.io.hf_weights import CONFIG
+from ulorl_jax.io.files import write_atomically
+from ulorl_jax.io.hf_weights import CONFIG, GENERATION
 from ulorl_jax.io.metrics import Metrics
 from ulorl_jax.io.progress import Progress
 from ulorl_jax.io.prompts import load_rows
@@ -51,11 +52,7 @@ def first_params(parts: Parts, stop: StopRequest) -> Any | None:
     """
     warm = parts.settings.warm_start
     weights = _open(parts) if warm.checkpoint else None
-    if weights is not None:
-        copy_side_files(weights, parts.workdir / HF)
-    if parts.settings.tokenizer.path:  # another tokenizer than the weights', or they have none
-        named = [path for path in side_files(Path(parts.settings.tokenizer.path)) if path.name != CONFIG]
-        copy_files(named, parts.workdir / HF)
+    _keep_side_files(parts, weights)
     if not warm.steps:
         return _initial(parts, weights)
     folder = parts.workdir / "warm_start"
@@ -131,6 +128,18 @@ def _open(parts: Parts) -> Weights:
             f"the weights are, or give others"
         )
     return weights
+
+
+def _keep_side_files(parts: Parts, weights: Weights | None) -> None:
+    """Tokenizer, config and end tokens into the workdir: what an export of this run will need."""
+    folder, settings = parts.workdir / HF, parts.settings.tokenizer
+    if weights is not None:
+        copy_side_files(weights, folder)
+    if settings.path:  # another tokenizer than the weights', or they have none
+        copy_files([path for path in side_files(Path(settings.path)) if path.name != CONFIG], folder)
+    if settings.kind == "hf" and not (folder / GENERATION).is_file():
+        ends = {"eos_token_id": list(parts.tokenizer.eos_ids), "pad_token_id": parts.tokenizer.pad_id}
+        write_atomically(folder / GENERATION, json.dumps(ends, indent=2) + "\n")
 
 
 def _initial(parts: Parts, weights: Weights | None) -> Any:

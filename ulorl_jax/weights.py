@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,14 +19,8 @@ import jax.numpy as jnp
 
 from ulorl_jax.io.checkpoint_reader import SavedCheckpoint, open_checkpoint, saved_steps
 from ulorl_jax.io.files import write_atomically
-from ulorl_jax.io.hf_weights import (
-    CONFIG,
-    INDEX,
-    SIDE_FILES,
-    SINGLE,
-    find_tensors,
-    read_hf_weights,
-)
+from ulorl_jax.io.hf_weights import CONFIG, SIDE_FILES, read_hf_weights
+from ulorl_jax.io.safetensors_files import INDEX, SINGLE, find_tensors
 from ulorl_jax.models.hf_qwen3 import config_from_hf, hf_tensors
 from ulorl_jax.models.qwen3 import Qwen3Config, map_table
 from ulorl_jax.models.rope import RopeScaling
@@ -96,7 +91,11 @@ def open_weights(path: str | os.PathLike[str], step: int | None = None) -> Weigh
     if any((folder / name).is_file() for name in (INDEX, SINGLE)):
         if step is not None:
             raise ValueError(f"{folder} is a Hugging Face folder and has no step {step}; leave the step out")
-        return _HFFolder(folder, config_from_hf(read_json(folder / CONFIG)))
+        values = read_json(folder / CONFIG)
+        try:
+            return _HFFolder(folder, config_from_hf(values))
+        except ValueError as error:
+            raise ValueError(f"{folder / CONFIG}: {error}") from error
     steps = folder / "checkpoints" if (folder / "checkpoints").is_dir() else folder
     if not saved_steps(steps):
         raise ValueError(
@@ -168,7 +167,12 @@ def copy_side_files(weights: Weights, to: Path) -> None:
       weights: whose files.
       to: the folder; made where there is something to copy.
     """
-    for path in side_files(weights.files):
+    copy_files(side_files(weights.files), to)
+
+
+def copy_files(paths: Sequence[Path], to: Path) -> None:
+    """Copies files into a folder, each whole or not at all; the folder is made where there is something to copy."""
+    for path in paths:
         write_atomically(to / path.name, path.read_bytes())
 
 

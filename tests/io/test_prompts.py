@@ -114,6 +114,19 @@ def test_sources_of_one_size_are_shuffled_differently(tmp_path):
     assert sorted(of_each[0]) == sorted(of_each[1]) and of_each[0] != of_each[1]
 
 
+def test_the_digest_is_that_of_all_that_is_kept(tmp_path):
+    rows = numbered(3)
+    digest = load(write(tmp_path / "p.jsonl", rows)).digest
+    assert load(write(tmp_path / "moved.jsonl", [*rows, rows[0]]), seed=1).digest == digest
+    for changed in (
+        rows[::-1],
+        rows[:2],
+        [*rows[:2], rows[2] | {"answer": "#4"}],
+        [*rows[:2], rows[2] | {"question": "q4"}],
+    ):
+        assert load(write(tmp_path / "p.jsonl", changed)).digest != digest
+
+
 def test_without_shuffle_the_order_is_the_files(tmp_path):
     prompts = load(write(tmp_path / "p.jsonl", numbered(3)), shuffle=False)
     assert order(prompts, 2, 5) == ["3", "1", "2", "3", "1"]
@@ -151,6 +164,13 @@ def test_a_question_of_two_sources_stays_with_the_first_whatever_its_white_space
     assert prompts.counts["duplicates"] == 1 and prompts.counts["kept"] == 3
     with pytest.raises(ValueError, match="no prompt of .*a.jsonl is left: .*'duplicates': 1"):
         load(Source("one", first), Source("the same again", first))
+
+
+def test_a_row_without_an_answer_does_not_keep_out_a_later_one_that_has_it(tmp_path):
+    rows = [{"question": "q", "answer": answer} for answer in (None, "7", "8")]
+    prompts = load(write(tmp_path / "p.jsonl", rows))
+    assert [(prompt.source, prompt.reference) for prompt in prompts.all()] == [("2", "7")]
+    assert (prompts.counts["empty"], prompts.counts["duplicates"]) == (1, 1)
 
 
 def test_when_nothing_of_a_source_is_left_the_counts_say_why(tmp_path):

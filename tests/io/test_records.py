@@ -78,6 +78,18 @@ def test_a_line_that_a_kill_cut_off_is_dropped_and_made_again(tmp_path, cut):
     assert record.finish().read_bytes() == whole
 
 
+def test_two_processes_cannot_make_one_record(tmp_path):
+    first = open_record(tmp_path)
+    first.append(OUTPUTS)
+    first.commit({}, {})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="is being evaluated by another process; wait for it, or use another"):
+        open_record(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    first.close()  # as a kill does
+    assert len(open_record(tmp_path).outputs) == len(OUTPUTS)
+
+
 def test_before_the_first_commit_it_starts_over(tmp_path):
     record = open_record(tmp_path)
     record.append(OUTPUTS[:2])

@@ -102,7 +102,7 @@ def test_an_attention_factor_takes_the_place_of_the_formula():
         np.testing.assert_allclose(np.asarray(by_formula) * ratio, given, rtol=1e-6)
 
 
-@pytest.mark.parametrize("setting", [(1.5, 342, 10), (4.0, 32_768, 0.9), (2.0, 7, 0)])
+@pytest.mark.parametrize("setting", [(1.5, 342, 10), (4.0, 32_768, 0.9), (2.0, 7, 0), (2.0, 3, 0)])
 def test_angles_and_magnitude_are_those_of_transformers(setting):
     pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers", minversion="5")

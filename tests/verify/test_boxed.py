@@ -132,8 +132,9 @@ def test_hostile_text_costs_little_as_an_output_and_as_a_reference(text):
 
 def test_an_answer_too_long_to_compare_is_an_error_even_where_it_is_the_reference():
     text = "x" * (MAX_CHARACTERS + 1)
-    verdict = verify(boxed(text), text)
-    assert verdict.reward is None and "too long" in verdict.reason
+    for output, reference in ((boxed(text), "x"), (boxed("x"), text), (boxed(text), text), ("no box", text)):
+        verdict = verify(output, reference)
+        assert verdict.reward is None and "too long" in verdict.reason
 
 
 @given(

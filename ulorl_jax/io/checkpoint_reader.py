@@ -69,12 +69,15 @@ class SavedCheckpoint:
         others = set(re.findall(r"^\.(\w+)", "\n".join(self.layout), re.MULTILINE)) - {part}
         if damage := find_damage(self.folder / "state", lambda name: re.split(r"[./]", name)[0] not in others):
             raise ValueError(f"checkpoint {self.folder} is damaged: {damage}; take another step or copy it again")
-        read = [self._read_array([part] * bool(part) + [key.key for key in path], leaf) for path, leaf in leaves]  # type: ignore[union-attr]
-        return jax.tree.unflatten(structure, read)
+        arrays = []
+        for path, leaf in leaves:
+            keys = [part] * bool(part) + [key.key for key in path]  # type: ignore[union-attr]
+            arrays.append(self._read_array(".".join(keys), leaf))  # orbax's name of it
+        return jax.tree.unflatten(structure, arrays)
 
-    def _read_array(self, keys: list[str], like: jax.ShapeDtypeStruct) -> jax.Array:
+    def _read_array(self, name: str, like: jax.ShapeDtypeStruct) -> jax.Array:
         """Every device's part, block by block into place."""
-        store = self._open_array(".".join(keys))
+        store = self._open_array(name)
         parts: dict[tuple, list[Any]] = {}  # devices that hold the same part share its blocks
         places: Any = like.sharding.addressable_devices_indices_map(like.shape)
         for device, index in places.items():
@@ -84,7 +87,7 @@ class SavedCheckpoint:
         for bounds, devices in parts.items():
             shape = [stop - start for start, stop in bounds]
             shards = [_zeros(shape, like.dtype, device) for device in devices]
-            chunk: Any = store.chunk_layout.read_chunk.shape
+            chunk: Any = store.chunk_layout.read_chunk.shape or ()  # None of a scalar
             blocks = list(_blocks(bounds, chunk))
             pending = [store[block].read() for block in blocks[:1]]
             for number, block in enumerate(blocks):
@@ -100,12 +103,15 @@ class SavedCheckpoint:
         return jax.make_array_from_single_device_arrays(like.shape, like.sharding, arrays)
 
     def _open_array(self, name: str) -> tensorstore.TensorStore:
-        state = str(self.folder / "state")
-        url = state if "://" in state else f"file://{state}"
-        if (self.folder / "state" / name).is_dir():
-            kvstore = f"{url}/{name}/"
+        def place(path: epath.Path) -> Any:
+            text = f"{path}/"
+            return text if "://" in text else {"driver": "file", "path": text}
+
+        state = self.folder / "state"
+        if (state / name).is_dir():
+            kvstore = place(state / name)
         else:  # all arrays share files
-            kvstore = {"driver": "ocdbt", "base": f"{url}/", "path": f"{name}/"}
+            kvstore = {"driver": "ocdbt", "base": place(state), "path": f"{name}/"}
         return tensorstore.open({"driver": "zarr", "kvstore": kvstore}, open=True, read=True).result()
 
     def _compare(self, wanted: dict[str, Any]) -> None:

@@ -25,15 +25,14 @@ from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from ulorl_jax.io.files import write_atomically
 from ulorl_jax.io.folders import partial_folder
 from ulorl_jax.io.progress import Progress
-from ulorl_jax.io.safetensors_files import DTYPES, Tensor, read_header, write_safetensors
+from ulorl_jax.io.safetensors_files import DTYPES, INDEX, SINGLE, Tensor, find_tensors, some, write_safetensors
 
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
 CONFIG = "config.json"
+GENERATION = "generation_config.json"
 # What else a folder may hold of a model: its tokenizer, and how it is sampled from.
 SIDE_FILES = (
     CONFIG,
-    "generation_config.json",
+    GENERATION,
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -44,7 +43,6 @@ SIDE_FILES = (
 )
 # Old files keep what is computed from the config; nobody reads it.
 _IGNORED = "rotary_emb.inv_freq"
-_SHOWN = 5  # problems named in one error
 _SECONDS_BETWEEN_UPDATES = 0.2  # of the progress bar
 _BLOCK_ROWS = 4096  # rows compared at a time
 
@@ -143,42 +141,6 @@ def write_hf_weights(
         write_atomically(partial / CONFIG, json.dumps(config, indent=2) + "\n")
 
 
-def find_tensors(folder: pathlib.Path) -> dict[str, Tensor]:
-    """Every tensor of a folder's safetensors files; none is read.
-
-    Args:
-      folder: holds `model.safetensors`, or shards and their index.
-
-    Returns:
-      Name -> tensor.
-
-    Raises:
-      ValueError: there are no such files, one is missing or unreadable, or the index names a tensor that
-        its file does not hold.
-    """
-    index = folder / INDEX
-    if not index.is_file():
-        if not (folder / SINGLE).is_file():
-            raise ValueError(f"{folder} holds neither {SINGLE} nor {INDEX}; give a folder of safetensors weights")
-        return read_header(folder / SINGLE)
-    try:
-        weight_map = json.loads(index.read_text())["weight_map"]
-        files = sorted(set(weight_map.values()))
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise ValueError(f"{index} is no index of safetensors files; get it again") from error
-    if absent := [file for file in files if not (folder / file).is_file()]:
-        raise ValueError(f"{index} names files that are missing: {_some(absent)}; get them again")
-    found: dict[str, Tensor] = {}
-    for file in files:
-        tensors = read_header(folder / file)
-        if twice := sorted(found.keys() & tensors.keys()):
-            raise ValueError(f"{folder} holds tensors in two files: {_some(twice)}; get the folder again")
-        found |= tensors
-    if lost := [f"{name} (in {file})" for name, file in weight_map.items() if name not in found]:
-        raise ValueError(f"{index} names tensors that their files lack: {_some(lost)}; get these files again")
-    return found
-
-
 def _check(folder: pathlib.Path, found: Mapping[str, Tensor], places: Mapping[str, Place], like: Any) -> None:
     problems = [f"{name} is missing" for name, place in places.items() if name not in found and not place.copy_of]
     for name, tensor in found.items():
@@ -199,12 +161,7 @@ def _check(folder: pathlib.Path, found: Mapping[str, Tensor], places: Mapping[st
         if place.copy_of and name in found and not problems and not _equal(found[name], found[place.copy_of]):
             problems.append(f"{name} differs from {place.copy_of}, to which it should be tied (tie_word_embeddings)")
     if problems:
-        raise ValueError(f"{folder} does not hold the weights of its config.json: {_some(problems)}")
-
-
-def _some(items: Sequence[str]) -> str:
-    more = f"; and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return "; ".join(items[:_SHOWN]) + more
+        raise ValueError(f"{folder} does not hold the weights of its config.json: {some(problems)}")
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
@@ -273,9 +230,8 @@ def _host_tensors(
     for place in places:
         leaf = _leaf(params, place)
         take = _taker(_file_sharding(leaf, place), place.transposed, dtype)
-        array = np.asarray(take(leaf, _starts(place)))
-        yield array
-        tick(array.nbytes)
+        tick(math.prod(_file_shape(leaf, place)) * dtype.itemsize)
+        yield np.asarray(take(leaf, _starts(place)))
 
 
 def _share_out(shapes: Mapping[str, tuple[int, ...]], itemsize: int, limit: int) -> dict[str, list[str]]:

@@ -13,7 +13,9 @@ that length; whatever a kill left behind it is made again.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import io
 import json
@@ -103,7 +105,7 @@ class RecordInProgress:
       finished: True where the record of the folder is complete.
 
     Raises:
-      ValueError: the folder holds the record of another evaluation, or is damaged.
+      ValueError: the folder holds the record of another evaluation, is damaged, or another process is at it.
     """
 
     def __init__(
@@ -122,6 +124,13 @@ class RecordInProgress:
         self.about: dict[str, Any] | None = None
         self.arrays: dict[str, np.ndarray] = {}
         head = [_dump("header", header), *(_dump("problem", problem) for problem in problems)]
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as held:
+            held.callback(os.close, _lock(self._folder))
+            self._begin(head, free, held)
+            self._held = contextlib.ExitStack() if self.finished else held.pop_all()
+
+    def _begin(self, head: list[bytes], free: Sequence[str], held: contextlib.ExitStack) -> None:
         self.finished = self._path(FINAL).exists()
         source = self._path(FINAL if self.finished else PARTIAL)
         if not source.exists():
@@ -142,7 +151,7 @@ class RecordInProgress:
             )
         os.truncate(source, end)
         self._read_outputs(source, end)
-        self._file = open(source, "ab")  # noqa: SIM115 -- closed by close()
+        self._file = held.enter_context(open(source, "ab"))  # noqa: SIM115 -- closed by close()
 
     def append(self, outputs: Iterable[Mapping[str, Any]]) -> None:
         """Adds finished outputs; they count from the next `commit` on.
@@ -179,7 +188,7 @@ class RecordInProgress:
         Raises:
           ValueError: an output is there twice.
         """
-        self.close()
+        self._file.flush()  # closed at the end only: another process must not cut it back while it is read
         keys = [line[:2] for line in sorted(self._lines)]
         if len(set(keys)) != len(keys):
             raise ValueError(f"{self._path(PARTIAL)} has an output twice; remove it to evaluate from the start")
@@ -194,13 +203,13 @@ class RecordInProgress:
         os.replace(temporary, self._path(FINAL))
         for name in (PARTIAL, UNFINISHED):
             self._path(name).unlink(missing_ok=True)
+        self.close()
         self.finished = True
         return self._path(FINAL)
 
     def close(self) -> None:
         """Closes the file; outputs since the last `commit` are made again."""
-        if not self.finished:
-            self._file.close()
+        self._held.close()
 
     def _path(self, name: str) -> pathlib.Path:
         return self._folder / name
@@ -251,6 +260,21 @@ def sha256(path: str | os.PathLike[str]) -> str:
     """
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _lock(folder: pathlib.Path) -> int:
+    """The folder, opened so that no other process has it; a process that ends in whatever way gives it back."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(number)
+        raise ValueError(
+            f"{folder} is being evaluated by another process; wait for it, or use another --workdir"
+        ) from error
+    except OSError:
+        pass  # a file system without locks: no reason not to evaluate
+    return number
 
 
 def _whole_lines(path: pathlib.Path) -> Iterator[bytes]:

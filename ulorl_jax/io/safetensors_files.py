@@ -3,7 +3,8 @@
 A file is the length of its header (8 bytes, little-endian), the header (JSON: name ->
 dtype, shape, first and last byte), and the tensors' bytes without gaps. The library of
 the same name wants a whole file in memory to write one and refuses a truncated file
-without naming what is missing; this module holds one tensor, and says which.
+without naming what is missing; this module holds one tensor, and says which. A
+large model is a folder of such files with a JSON index: tensor -> file.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ DTYPES = {
 }
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _MAX_HEADER = 100_000_000  # bytes, the format's limit
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+_SHOWN = 5  # problems named in one error
 _ALIGNMENT = 64  # bytes, what XLA asks of a buffer
 _BLOCK = 1 << 23  # bytes read at a time where only some columns of a tensor are wanted
 
@@ -152,6 +156,48 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     return tensors
 
 
+def find_tensors(folder: pathlib.Path) -> dict[str, Tensor]:
+    """Every tensor of a folder's safetensors files; none is read.
+
+    Args:
+      folder: holds `model.safetensors`, or shards and their index.
+
+    Returns:
+      Name -> tensor.
+
+    Raises:
+      ValueError: there are no such files, one is missing or unreadable, or the index names a tensor that
+        its file does not hold.
+    """
+    index = folder / INDEX
+    if not index.is_file():
+        if not (folder / SINGLE).is_file():
+            raise ValueError(f"{folder} holds neither {SINGLE} nor {INDEX}; give a folder of safetensors weights")
+        return read_header(folder / SINGLE)
+    try:
+        weight_map = json.loads(index.read_text())["weight_map"]
+        files = sorted(set(weight_map.values()))
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise ValueError(f"{index} is no index of safetensors files; get it again") from error
+    if absent := [file for file in files if not (folder / file).is_file()]:
+        raise ValueError(f"{index} names files that are missing: {some(absent)}; get them again")
+    found: dict[str, Tensor] = {}
+    for file in files:
+        tensors = read_header(folder / file)
+        if twice := sorted(found.keys() & tensors.keys()):
+            raise ValueError(f"{folder} holds tensors in two files: {some(twice)}; get the folder again")
+        found |= tensors
+    if lost := [f"{name} (in {file})" for name, file in weight_map.items() if name not in found]:
+        raise ValueError(f"{index} names tensors that their files lack: {some(lost)}; get these files again")
+    return found
+
+
+def some(items: Sequence[str]) -> str:
+    """The first of many, for an error."""
+    more = f"; and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return "; ".join(items[:_SHOWN]) + more
+
+
 def write_safetensors(
     path: str | os.PathLike[str],
     shapes: Mapping[str, tuple[int, ...]],
@@ -177,9 +223,12 @@ def write_safetensors(
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with open(temporary, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        for (name, shape), array in zip(shapes.items(), arrays, strict=True):
+        source = iter(arrays)
+        for name, shape in shapes.items():
+            array = next(source)
             assert array.shape == shape and array.dtype == dtype, (name, array.shape, array.dtype)
             file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            del array  # before the next one is made
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)

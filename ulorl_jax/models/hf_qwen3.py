@@ -60,15 +60,15 @@ def config_from_hf(values: dict[str, Any]) -> Qwen3Config:
     """
     kind = values.get("model_type")
     if kind not in ARCHITECTURES:
-        raise ValueError(f"config.json: model_type must be one of {sorted(ARCHITECTURES)}, got {kind!r}")
+        raise ValueError(f"model_type must be one of {sorted(ARCHITECTURES)}, got {kind!r}")
     for key, wanted in _WANTED.items():
         if values.get(key) is not None and values[key] not in wanted:
             raise ValueError(
-                f"config.json: {key}={values[key]!r} is not supported; "
+                f"{key}={values[key]!r} is not supported; "
                 + (f"want {wanted[0]!r}" if wanted else "give the weights in bfloat16 or float32")
             )
     if set(values.get("layer_types") or ()) - {"full_attention"}:
-        raise ValueError("config.json: layer_types other than full_attention are not supported")
+        raise ValueError("layer_types other than full_attention are not supported")
     moe = kind == "qwen3_moe"
     heads = _need(values, "num_attention_heads")
     sizes = {name: _need(values, name) for name in _SIZES}
@@ -99,7 +99,7 @@ def recorded_dtype(values: dict[str, Any]) -> str | None:
     """
     dtype = values.get("dtype") or values.get("torch_dtype")
     if dtype is not None and dtype not in DTYPES:
-        raise ValueError(f"config.json: dtype must be one of {DTYPES}, got {dtype!r}")
+        raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
     return dtype
 
 
@@ -194,18 +194,18 @@ def _need(values: dict[str, Any], *names: str) -> Any:
     for name in names:
         if values.get(name) is not None:
             return values[name]
-    raise ValueError(f"config.json: {' or '.join(names)} is missing; take the file that came with the weights")
+    raise ValueError(f"{' or '.join(names)} is missing; take the file that came with the weights")
 
 
 def _rope(values: dict[str, Any]) -> tuple[float, RopeScaling]:
     rope = values.get("rope_scaling") or values.get("rope_parameters") or {}
     kind = rope.get("rope_type") or rope.get("type") or "default"
     if kind not in ("default", "yarn"):
-        raise ValueError(f'config.json: rope_type must be "default" or "yarn", got {kind!r}')
+        raise ValueError(f'rope_type must be "default" or "yarn", got {kind!r}')
     if unknown := sorted(set(rope) - _ROPE_KEYS):
-        raise ValueError(f"config.json: unknown rope keys {unknown}; supported are {sorted(_ROPE_KEYS)}")
+        raise ValueError(f"unknown rope keys {unknown}; supported are {sorted(_ROPE_KEYS)}")
     if rope.get("partial_rotary_factor", 1) != 1 or not rope.get("truncate", True):
-        raise ValueError("config.json: partial_rotary_factor and truncate=false of the rope are not supported")
+        raise ValueError("partial_rotary_factor and truncate=false of the rope are not supported")
     theta = float(_need(values | rope, "rope_theta"))
     if kind == "default":
         return theta, RopeScaling()

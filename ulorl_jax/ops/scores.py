@@ -68,7 +68,7 @@ def maj_at_k(answers: Sequence[Sequence[Hashable | None]], rewards: Rewards, k: 
     never votes; where nobody votes, the score is 0. Among classes of equally many votes
     one is drawn at random, and the score is the expected value of that draw. With
     k < n it is also the expected value over the k outputs, drawn from the n without
-    replacement: both are counted out exactly, not sampled (n up to about a thousand).
+    replacement, counted out exactly and not sampled (n up to about a thousand).
 
     Args:
       answers: per problem, the answer of each output in a normal form, or None.
@@ -100,7 +100,10 @@ def maj_at_k(answers: Sequence[Sequence[Hashable | None]], rewards: Rewards, k: 
             if answer is not None:
                 classes.setdefault(answer, []).append(reward)
         votes, worth = [len(held) for held in classes.values()], [float(np.mean(held)) for held in classes.values()]
-        scores.append(_majority(votes, worth, len(row), len(row) if k is None else k))
+        if k in (None, len(row)):  # all vote: nothing to count out
+            scores.append(np.mean([value for held, value in zip(votes, worth, strict=True) if held == max(votes)] or 0))
+        else:
+            scores.append(_majority(votes, worth, len(row), k))
     return np.array(scores, float)
 
 
