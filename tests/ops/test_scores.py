@@ -91,7 +91,7 @@ def test_many_outputs_of_one_problem_neither_overflow_nor_cancel():
     assert pass_at_k(rewards, 500) == pytest.approx([0.5], rel=1e-12)
     assert pass_at_k([[0] * 1000], 1000).tolist() == [0.0]
     assert maj_at_k([["a", "b"] * 500], [[1, 0] * 500], 501) == pytest.approx([0.5], rel=1e-9)
-    assert maj_at_k([["a", "b", None, "c"] * 1000], [[1, 0, 0, 0] * 1000]) == pytest.approx([1 / 3], rel=1e-12)
+    assert maj_at_k([["a", "b", None, None] * 1000], [[1, 0, 0, 0] * 1000]).tolist() == [0.5]
     assert maj_at_k([list(range(4000))], [[1] * 4000]).tolist() == [1.0]  # 4000 classes: at once, or it takes hours
 
 

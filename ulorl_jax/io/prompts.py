@@ -1,6 +1,7 @@
 """Questions from data sets, in one global order whose whole state is one integer."""
 
 import dataclasses
+import hashlib
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -106,7 +107,7 @@ class Prompts:
     ) -> "Prompts":
         """Reads, checks and tokenizes.
 
-        Rows that repeat a question (of any source: the first one stays), lack a question or an answer,
+        Rows that repeat a question (of any source: the first one with an answer stays), lack a question or an answer,
         are too long or cannot be encoded are dropped and counted.
 
         Args:
@@ -142,7 +143,8 @@ class Prompts:
                 kind, reason, tokens = _prepare(question, reference, first_place.get(key), encode, max_tokens)
                 if kind == "kept" and key in forbidden:
                     kind, reason = "held_out", "a question of the evaluation"
-                first_place.setdefault(key, where)
+                if kind != "empty":  # a later row may have the answer
+                    first_place.setdefault(key, where)
                 counts[source.name][kind] += 1
                 if kind == "kept":
                     label = row_id if len(sources) == 1 else f"{source.name}:{row_id}"
@@ -159,6 +161,15 @@ class Prompts:
     def __len__(self) -> int:
         """Rows kept, of all sources."""
         return len(self._rows)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all rows kept, in file order: what a cursor counts in, whatever the files are called."""
+        content = hashlib.sha256()
+        for row in self._rows:
+            for part in (row.tokens.tobytes(), row.reference.encode("utf-8", "surrogatepass")):
+                content.update(len(part).to_bytes(8) + part)
+        return content.hexdigest()
 
     def take(self, cursor: int, count: int) -> tuple[list[Prompt], int]:
         """Prompts cursor .. cursor + count - 1 of the endless order.
