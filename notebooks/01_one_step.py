@@ -143,7 +143,7 @@ from ulorl_jax.clock import StopRequest
 from ulorl_jax.io.metrics import read_metrics
 from ulorl_jax.warm_start import first_params, supervised_samples
 
-example = supervised_samples(parts)[0]
+example = supervised_samples(parts)[0][0]
 print(f"a question: {text(example.prompt.tokens)}\nthe teacher: {text(example.output)}\n")
 first_weights = first_params(parts, StopRequest())
 

@@ -45,6 +45,18 @@ def test_scores_by_hand():
     assert scores["length"] == {"mean": 16.0, "p50": 16.0, "p99": pytest.approx(31.0), "max": 31}
 
 
+def test_the_bounds_are_the_mean_of_all_problems_had_all_errors_been_wrong_and_had_they_been_right():
+    answers = {"a": ["1*", "2", "3?", "4?"], "b": ["1*", "1*", "1*", "1*"], "d": ["1?", "1?", "1?", "1?"]}
+    scores = score_record(make_record(answers))
+    assert scores["avg@4"]["score"] == pytest.approx((1 / 2 + 1) / 2)
+    assert scores["avg_bounds"] == [pytest.approx((1 / 4 + 1 + 0) / 3), pytest.approx((3 / 4 + 1 + 1) / 3)]
+
+
+def test_a_header_that_does_not_say_how_to_score_is_refused():
+    with pytest.raises(ValueError, match=r"header lacks \['samples', 'scoring'\]"):
+        score_record(make_record(header={"seed": 0}))
+
+
 def test_outputs_that_an_unfinished_record_lacks_are_counted():
     record = make_record()
     assert score_record(record)["missing"] == 0

@@ -15,7 +15,7 @@ from ulorl_jax.io.checkpoints import Checkpoints
 from ulorl_jax.models.qwen3 import init_params
 from ulorl_jax.models.rope import RopeScaling
 from ulorl_jax.parts import make_parts, tokenizer_folder
-from ulorl_jax.warm_start import first_params
+from ulorl_jax.warm_start import first_params, supervised_samples
 from ulorl_jax.weights import fingerprint, open_weights
 
 STEPS = {"warm_start.steps": 2, "warm_start.optimizer.warmup_steps": 0, "warm_start.optimizer.decay_steps": 0}
@@ -170,3 +170,13 @@ def test_a_run_that_has_begun_does_without_the_first_weights(tmp_path, task):
     run(make_parts(runs.settings(overrides | {"steps": 1}), tmp_path / "run"))
     shutil.rmtree(folder)
     assert run(make_parts(runs.settings(overrides | {"steps": 2}), tmp_path / "run"))["steps"] == 2
+
+
+def test_a_question_of_the_evaluation_is_not_among_the_worked_answers(tmp_path, task):
+    with open(task["data.supervised.path"]) as file:
+        rows = [json.loads(line) for line in file]
+    (tmp_path / "heldout.jsonl").write_text(json.dumps(rows[0] | {"question": f" {rows[0]['question']}  "}) + "\n")
+    overrides = task | STEPS | {"data.heldout.path": str(tmp_path / "heldout.jsonl")}
+    samples, left_out = supervised_samples(make_parts(runs.settings(overrides), tmp_path / "run"))
+    same = sum(row["question"] == rows[0]["question"] for row in rows)
+    assert left_out == {"too_long": 0, "held_out": same} and len(samples) == len(rows) - same

@@ -10,7 +10,7 @@ import numpy as np
 
 from ulorl_jax.io.hf_tokenizer import HFTokenizer
 from ulorl_jax.io.prompts import Source
-from ulorl_jax.io.tokenizer import ByteTokenizer, Tokenizer
+from ulorl_jax.io.tokenizer import ByteTokenizer, Tokenizer, TrustedText
 from ulorl_jax.sections import FileSettings, PromptSettings, TokenizerSettings, VerifySettings
 from ulorl_jax.typed import choose
 from ulorl_jax.types import Verdict
@@ -70,10 +70,10 @@ def make_encode(settings: PromptSettings, tokenizer: Tokenizer) -> Callable[[str
         raise ValueError(f"prompt.template {settings.template!r} has no {place}, the place of the question")
 
     def encode(question: str) -> np.ndarray:
-        text = settings.template.replace(place, question)
+        text = TrustedText(settings.template, place, question)
         if not settings.chat:
             return tokenizer.encode(text)
-        system = [{"role": "system", "content": settings.system}] if settings.system else []
+        system = [{"role": "system", "content": TrustedText(settings.system)}] if settings.system else []
         return tokenizer.encode_chat([*system, {"role": "user", "content": text}], thinking=settings.thinking)
 
     return encode

@@ -24,15 +24,18 @@ def score_record(record: Record) -> dict[str, Any]:
 
     Returns:
       JSON: "avg@K", "maj@K" and "pass@k" for each k of the header, as {"score", "low", "high",
-      "problems"} ("score" is None where no problem has k judged outputs); "problems" and of these
+      "problems"} ("score" is None where no problem has k judged outputs); "avg_bounds": avg@K over all
+      problems had all errors been wrong, and had they been right; "problems" and of these
       "unjudged_problems"; "outputs", of these "errors", and how many are "missing", where the record is not
       finished; "without_answer" and "truncated" (shares of the outputs), "tokens", "length" (mean and
       percentiles, tokens).
 
     Raises:
-      ValueError: no output could be judged.
+      ValueError: no output could be judged, or the header does not say how to score.
     """
     header, outputs = record.header, record.outputs
+    if lacking := [name for name in ("samples", "seed", "scoring") if name not in header]:
+        raise ValueError(f"the record's header lacks {lacking}; give a record of launch/evaluate.py")
     judged: dict[str, list[dict[str, Any]]] = {problem: [] for problem in record.problems}
     for output in outputs:
         if output["reward"] is not None:
@@ -60,6 +63,7 @@ def score_record(record: Record) -> dict[str, Any]:
     scores[f"maj@{k}"] = summarise(maj_at_k(answers, rewards))
     lengths = [output["num_tokens"] for output in outputs]
     return scores | {
+        "avg_bounds": [_mean_with_errors_as(reward, outputs) for reward in (0.0, 1.0)],
         "problems": len(record.problems),
         "unjudged_problems": len(record.problems) - len(kept),
         "outputs": len(outputs),
@@ -75,6 +79,15 @@ def score_record(record: Record) -> dict[str, Any]:
             "max": int(np.max(lengths)),
         },
     }
+
+
+def _mean_with_errors_as(reward: float, outputs: list[dict[str, Any]]) -> float:
+    """avg@k over all problems, had every output that could not be judged this reward."""
+    rewards: dict[str, list[float]] = {}
+    for output in outputs:
+        got = output["reward"]
+        rewards.setdefault(output["problem"], []).append(reward if got is None else got)
+    return float(np.mean([np.mean(of_problem) for of_problem in rewards.values()]))
 
 
 def _share(flags: Any) -> float:

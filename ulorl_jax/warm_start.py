@@ -16,7 +16,7 @@ from ulorl_jax.io.files import write_atomically
 from ulorl_jax.io.hf_weights import CONFIG, GENERATION
 from ulorl_jax.io.metrics import Metrics
 from ulorl_jax.io.progress import Progress
-from ulorl_jax.io.prompts import load_rows
+from ulorl_jax.io.prompts import collapse, load_rows
 from ulorl_jax.ops.packing import pack
 from ulorl_jax.parts import Parts, data_sources, supervised_objective
 from ulorl_jax.settings import Settings
@@ -78,14 +78,15 @@ def fingerprint(parts: Parts) -> dict[str, Any]:
     return network_fingerprint(parts.settings.model)
 
 
-def supervised_samples(parts: Parts) -> list[Sample]:
+def supervised_samples(parts: Parts) -> tuple[list[Sample], dict[str, int]]:
     """The worked answers as samples: the answer and an end token are what is trained.
 
     Args:
       parts: the run's.
 
     Returns:
-      Samples that fit the stage's rows, in file order; the others are left out.
+      Samples in file order, and how many rows were left out: those "too_long" for the stage's rows, and
+      the "held_out" questions of the evaluation.
 
     Raises:
       ValueError: a row cannot be encoded, or too few fit for one update.
@@ -93,22 +94,28 @@ def supervised_samples(parts: Parts) -> list[Sample]:
     warm, tokenizer = parts.settings.warm_start, parts.tokenizer
     (source,) = data_sources(parts.settings, parts.workdir)["supervised"]
     path, fields = source.path, [source.question_field, source.answer_field]
-    samples = []
+    samples, left_out = [], {"too_long": 0, "held_out": 0}
+    held_out = {collapse(prompt.question) for prompt in parts.heldout}
     for index, row in enumerate(load_rows(path, fields)):
+        if collapse(row[source.question_field]) in held_out:
+            left_out["held_out"] += 1
+            continue
         try:
             question = parts.encode(row[source.question_field])
             answer = tokenizer.encode_output(warm.answer.replace("{answer}", row[source.answer_field]))
         except ValueError as error:
             raise ValueError(f"row {index + 1} of {path}: {error}; mend or remove it") from error
-        if len(question) + len(answer) <= warm.row_length:
-            segment = Segment(answer, np.zeros(len(answer), np.float32), 0, "prefill")
-            samples.append(Sample(index, Prompt(index, question, "")).append(segment, EOS))
+        if len(question) + len(answer) > warm.row_length:
+            left_out["too_long"] += 1
+            continue
+        segment = Segment(answer, np.zeros(len(answer), np.float32), 0, "prefill")
+        samples.append(Sample(index, Prompt(index, question, "")).append(segment, EOS))
     if len(samples) < warm.samples:
         raise ValueError(
             f"{len(samples)} rows of {path} fit warm_start.row_length={warm.row_length} tokens, an update wants "
-            f"warm_start.samples={warm.samples}; make the rows longer or the updates smaller"
+            f"warm_start.samples={warm.samples} (left out: {left_out}); make the rows longer or the updates smaller"
         )
-    return samples
+    return samples, left_out
 
 
 def _open(parts: Parts) -> Weights:
@@ -181,7 +188,7 @@ def _made_before(folder: Path, parts: Parts, recipe: dict[str, Any]) -> Any | No
 
 def _train(parts: Parts, weights: Weights | None, stop: StopRequest) -> Any | None:
     s, warm = parts.settings, parts.settings.warm_start
-    samples = supervised_samples(parts)
+    samples, left_out = supervised_samples(parts)
     optimizer = make_optimizer(warm.optimizer)
     settings = StepSettings(temperature=1.0, logprob_chunk=s.train.logprob_chunk)
     step = make_train_step(s.model, supervised_objective, optimizer, parts.training, settings)
@@ -192,6 +199,8 @@ def _train(parts: Parts, weights: Weights | None, stop: StopRequest) -> Any | No
         Metrics(parts.workdir / "warm_start_metrics", after_step=-1) as metrics,
         Progress(warm.steps, "supervised warm start") as progress,
     ):
+        if any(left_out.values()):
+            progress.note(f"worked answers left out: {left_out}, of {len(samples) + sum(left_out.values())}")
         for number in range(1, warm.steps + 1):
             if stop:
                 return None

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ulorl_jax.io.chat_template import MARKS, ChatTemplate
+from ulorl_jax.io.chat_template import MARKS, ChatTemplate, ControlTokens
 
 pytest.importorskip("jinja2")
 CONTROLS = ["<|start|>", "<|end|>", "<think>", "[X]"]
@@ -28,7 +28,7 @@ SOURCE = """
 {%- if add_generation_prompt %}{{- '<|start|>assistant\n' }}{%- endif %}
 {%- if enable_thinking %}{{- '<think>' }}{%- endif %}
 """
-TEMPLATE = ChatTemplate(SOURCE, {"eos_token": "<|end|>"}, CONTROLS)
+TEMPLATE = ChatTemplate(SOURCE, {"eos_token": "<|end|>"}, ControlTokens(CONTROLS))
 
 
 def user(content):
@@ -90,13 +90,16 @@ def test_no_definition_of_a_tool_makes_one_in_keys_or_values(content):
 )
 def test_white_space_json_and_what_a_template_may_call_are_those_of_transformers(source, wanted):
     messages = user("<é> \"q\" & 's'")
-    assert text_of(ChatTemplate(source, {"bos_token": "<s>"}, CONTROLS).render(messages, thinking=True)) == wanted
+    assert (
+        text_of(ChatTemplate(source, {"bos_token": "<s>"}, ControlTokens(CONTROLS)).render(messages, thinking=True))
+        == wanted
+    )
     oracle = pytest.importorskip("transformers.utils.chat_template_utils").render_jinja_template
     assert oracle([messages], chat_template=source, bos_token="<s>", add_generation_prompt=True)[0] == [wanted]
 
 
 def test_halves_of_a_control_token_in_content_and_template_do_not_join():
-    template = ChatTemplate("A <|{{ messages[0].content }}|> B", {}, ["<|end|>"])
+    template = ChatTemplate("A <|{{ messages[0].content }}|> B", {}, ControlTokens(["<|end|>"]))
     for content in ("end|>", "<|end", "|>", "<|"):
         assert controls_of(template.render(user(content), thinking=False)) == []
 
@@ -109,13 +112,13 @@ def test_the_templates_own_comparisons_are_not_passed_by_content():
 
 
 def test_of_two_control_tokens_that_begin_alike_the_longer_is_meant():
-    template = ChatTemplate("<a><b>", {}, ["<a>", "<a><b>"])
+    template = ChatTemplate("<a><b>", {}, ControlTokens(["<a>", "<a><b>"]))
     assert template.render(user("x"), thinking=False) == [("<a><b>", True)]
 
 
 def test_messages_are_not_changed_and_values_of_none_are_not_shown():
     messages = [{"role": "user", "content": "<think>", "name": None}]
-    template = ChatTemplate("{{ messages[0] }}", {}, CONTROLS)
+    template = ChatTemplate("{{ messages[0] }}", {}, ControlTokens(CONTROLS))
     text = text_of(template.render(messages, thinking=False))
     assert messages == [{"role": "user", "content": "<think>", "name": None}] and "name" not in text
 
@@ -123,7 +126,7 @@ def test_messages_are_not_changed_and_values_of_none_are_not_shown():
 def test_content_that_leaves_no_mark_is_refused():
     text = "".join(MARKS)
     assert text_of(TEMPLATE.render(user(text[1:]), thinking=False)).count(text[1:]) == 1
-    with pytest.raises(ValueError, match="hold all of the 11172 characters"):
+    with pytest.raises(ValueError, match="holds all of the 11172 characters"):
         TEMPLATE.render(user(text), thinking=False)
 
 
@@ -141,7 +144,7 @@ def test_content_that_leaves_no_mark_is_refused():
 )
 def test_a_template_that_fails_is_one_line_for_people(source, message):
     with pytest.raises(ValueError, match=message) as error:
-        ChatTemplate(source, {}, CONTROLS).render(user("a"), thinking=False)
+        ChatTemplate(source, {}, ControlTokens(CONTROLS)).render(user("a"), thinking=False)
     assert "\n" not in str(error.value)
 
 

@@ -169,7 +169,14 @@ def test_an_output_that_is_there_twice_makes_no_record(tmp_path):
         ([], "is empty, want a record"),
         ([{"kind": "problem", "id": "a"}], "first line; got a line of 'problem'"),
         ([{"kind": "header"}, {"kind": "header"}], ":2: the header of a record is its first line"),
-        ([{"kind": "header"}, {"kind": "output", "problem": "a"}], ":2: an output of a problem 'a' that"),
+        (
+            [{"kind": "header"}, {"kind": "problem", "question": "q"}],
+            r":2: the problem lacks \['id', 'prompt', 'reference'\]",
+        ),
+        (
+            [{"kind": "header"}, {"kind": "output"} | OUTPUTS[0] | {"problem": "z"}],
+            ":2: an output of a problem 'z' that",
+        ),
         ([{"kind": "header"}, {"seed": 1}], ":2: not a line of a record"),
     ],
 )

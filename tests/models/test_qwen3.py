@@ -253,6 +253,7 @@ def test_rms_norm_is_taken_in_float32_whatever_comes_in():
         ({"head_dim": 15}, "head_dim must be even for RoPE, got 15; try 16"),
         ({"num_experts": 4}, r"num_experts_per_tok must be in 1..num_experts \(4\), got 0"),
         ({"num_experts": 4, "num_experts_per_tok": 5}, "got 5"),
+        ({"dtype": "bf16"}, "dtype must be one of .*'bfloat16'.*, got 'bf16'"),
         ({"remat": "some"}, "remat must be one of .*'dots', 'full', 'none'.*, got 'some'"),
     ],
 )

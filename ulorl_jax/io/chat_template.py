@@ -1,8 +1,9 @@
 """Chat templates: conversations to text in which the template's own control tokens can be told from data.
 
 A template is a program that came with the model, so it runs in a sandbox. What it writes itself is
-trusted, and so are the assistant's messages, which it takes apart. All else (contents of users, system
-and tools, definitions of tools) is data: whoever writes a problem must not be able to end a turn in it.
+trusted, and so are the assistant's messages, which it takes apart, and the config's part of a
+`TrustedText`. All else (contents of users, system and tools, definitions of tools) is data: whoever
+writes a problem must not be able to end a turn in it.
 """
 
 import datetime
@@ -11,9 +12,68 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ulorl_jax.io.tokenizer import TrustedText
+
 ROLES = ("system", "user", "assistant", "tool")
 # Hangul syllables: printable, so that no escaping of a template touches them, and many.
 MARKS = [chr(code) for code in range(0xD7A3, 0xABFF, -1)]
+
+
+class ControlTokens:
+    """Cuts text at control tokens, but not where data spells one.
+
+    Args:
+      texts: of the tokens, each of two characters or more.
+    """
+
+    def __init__(self, texts: Sequence[str]):
+        # The longest first, as tokenizers do where two begin alike.
+        by_length = sorted(texts, key=len, reverse=True)
+        self._any = re.compile("|".join(map(re.escape, by_length)) or "(?!)")
+        self._first = _any_of(text[0] for text in texts)
+        self._last = _any_of(text[-1] for text in texts)
+
+    def choose_mark(self, text: str) -> str:
+        """A character that is not in the text.
+
+        Raises:
+          ValueError: it has all that could be.
+        """
+        seen = set(text)
+        mark = next((mark for mark in MARKS if mark not in seen), None)
+        if mark is None:
+            raise ValueError(f"the text holds all of the {len(MARKS)} characters that could mark data")
+        return mark
+
+    def mark(self, value: Any, mark: str) -> Any:
+        """A copy of data with marks after what may begin and before what may end a control token.
+
+        So neither data alone nor data and the text beside it spell one.
+
+        Args:
+          value: text, or lists and dicts of it; of a `TrustedText` only the data is marked.
+          mark: from `choose_mark`.
+
+        Returns:
+          The same with marks.
+        """
+        if isinstance(value, TrustedText):
+            return "".join(self.mark(text, mark) if is_data else text for text, is_data in value.parts)
+        if isinstance(value, str):
+            return self._last.sub(rf"{mark}\g<0>", self._first.sub(rf"\g<0>{mark}", value))
+        if isinstance(value, Mapping):
+            return {self.mark(key, mark): self.mark(item, mark) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.mark(item, mark) for item in value]
+        return value
+
+    def cut(self, text: str, mark: str) -> list[tuple[str, bool]]:
+        """The text in pieces, without its marks: (text, whether it is a control token); no two plain ones in a row."""
+        pieces, end = [], 0
+        for control in self._any.finditer(text):
+            pieces += [(text[end : control.start()].replace(mark, ""), False), (control.group(), True)]
+            end = control.end()
+        return [piece for piece in [*pieces, (text[end:].replace(mark, ""), False)] if piece[0]]
 
 
 class ChatTemplate:
@@ -22,24 +82,19 @@ class ChatTemplate:
     Args:
       source: Jinja, as in tokenizer_config.json or chat_template.jinja.
       variables: names the template may read, such as "eos_token".
-      control_tokens: texts of the tokens that only the template and the assistant may write, each of
-        two characters or more.
+      controls: the tokens that only the template, the assistant and trusted text may write.
 
     Raises:
       ValueError: the template does not compile.
     """
 
-    def __init__(self, source: str, variables: Mapping[str, str], control_tokens: Sequence[str]):
+    def __init__(self, source: str, variables: Mapping[str, str], controls: ControlTokens):
         import jinja2
         import jinja2.sandbox
 
         self.source = source
         self._variables = dict(variables)
-        # The longest first, as tokenizers do where two begin alike.
-        by_length = sorted(control_tokens, key=len, reverse=True)
-        self._controls = re.compile("|".join(map(re.escape, by_length)) or "(?!)")
-        self._first = _any_of(token[0] for token in control_tokens)
-        self._last = _any_of(token[-1] for token in control_tokens)
+        self._controls = controls
         environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
         )
@@ -61,9 +116,8 @@ class ChatTemplate:
     ) -> list[tuple[str, bool]]:
         """A conversation up to where the assistant speaks.
 
-        Inside data each character that may begin or end a control token gets a mark beside it, so that
-        neither data alone nor data and template together spell one; nor does data pass the template's
-        own comparisons, such as for "<tool_response>". The marks go when the text has been cut.
+        Data is marked (see `ControlTokens.mark`), so it does not pass the template's own comparisons
+        either, such as for "<tool_response>". The marks go when the text has been cut.
 
         Args:
           messages: dicts with "role" (of `ROLES`) and what the template reads, mostly "content".
@@ -78,16 +132,14 @@ class ChatTemplate:
         """
         _check(messages)
         try:
-            seen = set(json.dumps([messages, tools, self._variables], ensure_ascii=False) + self.source)
+            seen = json.dumps([messages, tools, self._variables], ensure_ascii=False) + self.source
         except (TypeError, ValueError) as error:
             raise ValueError(f"messages and tools must be what JSON knows: {error}") from error
-        mark = next((mark for mark in MARKS if mark not in seen), None)
-        if mark is None:
-            raise ValueError(f"the messages hold all of the {len(MARKS)} characters that could mark data")
+        mark = self._controls.choose_mark(seen)
         try:
             text = self._template.render(
                 messages=[self._visible(message, mark) for message in messages],
-                tools=None if tools is None else self._marked(tools, mark),
+                tools=None if tools is None else self._controls.mark(tools, mark),
                 documents=None,
                 add_generation_prompt=True,
                 enable_thinking=thinking,
@@ -95,30 +147,16 @@ class ChatTemplate:
             )
         except self._errors as error:
             raise ValueError(f"the chat template refuses these messages: {_line(error)}") from error
-        pieces, end = [], 0
-        for control in self._controls.finditer(text):
-            pieces += [(text[end : control.start()].replace(mark, ""), False), (control.group(), True)]
-            end = control.end()
-        return [piece for piece in [*pieces, (text[end:].replace(mark, ""), False)] if piece[0]]
+        return self._controls.cut(text, mark)
 
     def _visible(self, message: Mapping[str, Any], mark: str) -> dict[str, Any]:
         """What the template sees of a message; without keys of no value, which many templates would print."""
         trusted = message["role"] == "assistant"
         return {
-            key: value if trusted or key == "role" else self._marked(value, mark)
+            key: value if trusted or key == "role" else self._controls.mark(value, mark)
             for key, value in message.items()
             if value is not None
         }
-
-    def _marked(self, value: Any, mark: str) -> Any:
-        """A copy of data, with marks after what may begin and before what may end a control token."""
-        if isinstance(value, str):
-            return self._last.sub(rf"{mark}\g<0>", self._first.sub(rf"\g<0>{mark}", value))
-        if isinstance(value, Mapping):
-            return {self._marked(key, mark): self._marked(item, mark) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [self._marked(item, mark) for item in value]
-        return value
 
 
 def _check(messages: Sequence[Mapping[str, Any]]) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ulorl_jax.io.chat_template import ChatTemplate
-from ulorl_jax.io.tokenizer import before_end, to_utf8
+from ulorl_jax.io.chat_template import ChatTemplate, ControlTokens
+from ulorl_jax.io.tokenizer import TrustedText, before_end, to_utf8
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json", "config.json")
 # A token with one of these flags takes text beside it along, or is looked for in normalized text only.
@@ -63,13 +63,15 @@ class HFTokenizer:
         self._end_id: int = named if named in self.eos_ids else self.eos_ids[0]
         self.pad_id: int = self._id_of(names["pad_token"]) if "pad_token" in names else self.eos_ids[0]
         source = self._template_source(config)
-        self._template = None if source is None else ChatTemplate(source, names, list(self._controls))
+        self._cutter = ControlTokens(list(self._controls))
+        self._template = None if source is None else ChatTemplate(source, names, self._cutter)
 
     def encode(self, text: str) -> np.ndarray:
         """Ids of plain text.
 
         Args:
-          text: control tokens spelled out in it are text like any other.
+          text: control tokens spelled out in it are text like any other; in the config's part of a
+            `TrustedText` they are control tokens.
 
         Returns:
           `[n]` i32, without begin and end tokens.
@@ -78,6 +80,9 @@ class HFTokenizer:
           ValueError: a character that is not UTF-8 (half of a surrogate pair).
         """
         to_utf8(text)
+        if isinstance(text, TrustedText):
+            mark = self._cutter.choose_mark(text)
+            return self._to_ids(self._cutter.cut(self._cutter.mark(text, mark), mark))
         return np.array(self._plain.encode(text, add_special_tokens=False).ids, np.int32)
 
     def encode_chat(
@@ -101,9 +106,7 @@ class HFTokenizer:
         Raises:
           ValueError: the folder has no chat template, or `ChatTemplate.render` refuses.
         """
-        pieces = self._pieces(messages, thinking, tools)
-        parts = [[self._controls[text]] if is_control else self.encode(text) for text, is_control in pieces]
-        return np.concatenate([np.empty(0, np.int32), *parts]).astype(np.int32)
+        return self._to_ids(self._pieces(messages, thinking, tools))
 
     def render(
         self,
@@ -188,6 +191,10 @@ class HFTokenizer:
             "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
             "chat_template": self._template.source if self._template else None,
         }
+
+    def _to_ids(self, pieces: Sequence[tuple[str, bool]]) -> np.ndarray:
+        parts = [[self._controls[text]] if is_control else self.encode(text) for text, is_control in pieces]
+        return np.concatenate([np.empty(0, np.int32), *parts]).astype(np.int32)
 
     def _pieces(
         self,

@@ -130,7 +130,7 @@ class Prompts:
         counts = {source.name: dict.fromkeys(REASONS, 0) for source in sources}
         examples: dict[str, str] = {}
         first_place: dict[str, str] = {}  # of a question
-        forbidden = {_same(prompt.question) for prompt in held_out}
+        forbidden = {collapse(prompt.question) for prompt in held_out}
         for source in sources:
             ids: dict[str, str] = {}
             for where, question, reference, row_id in _questions(source):
@@ -139,7 +139,7 @@ class Prompts:
                         f"{where}: the {source.id_field!r} {row_id!r} is that of {ids[row_id]} too; name a field that "
                         "tells rows apart, or none for row numbers"
                     )
-                key = _same(question)
+                key = collapse(question)
                 kind, reason, tokens = _prepare(question, reference, first_place.get(key), encode, max_tokens)
                 if kind == "kept" and key in forbidden:
                     kind, reason = "held_out", "a question of the evaluation"
@@ -191,8 +191,8 @@ class Prompts:
         return [dataclasses.replace(row, id=index) for index, row in enumerate(self._rows)]
 
 
-def _same(question: str) -> str:
-    """What two questions have in common that differ in white space alone."""
+def collapse(question: str) -> str:
+    """A question with single spaces for all white space: equal for questions that differ in nothing else."""
     return " ".join(question.split())
 
 

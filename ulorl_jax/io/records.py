@@ -30,6 +30,11 @@ import numpy as np
 from ulorl_jax.io.files import write_atomically
 
 FINAL, PARTIAL, UNFINISHED = "record.jsonl", "record.partial.jsonl", "unfinished.npz"
+NEEDED = {  # of each kind of line; what a header needs, its reader says
+    "header": (),
+    "problem": ("id", "question", "prompt", "reference"),
+    "output": ("problem", "sample", "output", "num_tokens", "finished", "answer", "reward", "reason"),
+}
 ABOUT = "about"  # the name of the JSON text among the arrays
 
 
@@ -73,6 +78,8 @@ def read_record(path: str | os.PathLike[str]) -> Record:
         kind = row.pop("kind")
         if (kind == "header") != (number == 1):
             raise ValueError(f"{path}:{number}: the header of a record is its first line; got a line of {kind!r}")
+        if lacking := [name for name in NEEDED[kind] if name not in row]:
+            raise ValueError(f"{path}:{number}: the {kind} lacks {lacking}; this is no record of an evaluation")
         if kind == "header":
             header = row
         elif kind == "problem":

@@ -26,7 +26,8 @@ class Tokenizer(Protocol):
     def pad_id(self) -> int: ...
 
     def encode(self, text: str) -> np.ndarray:
-        """`[n]` i32 of plain text: a control token spelled out in it stays text. ValueError where it cannot."""
+        """`[n]` i32 of plain text: a control token spelled out in it stays text, unless it stands in the config's
+        part of a `TrustedText`. ValueError where it cannot."""
         ...
 
     def encode_chat(
@@ -54,6 +55,28 @@ class Tokenizer(Protocol):
     def describe(self) -> dict[str, Any]:
         """What decides its ids, as JSON, for the records of a run."""
         ...
+
+
+class TrustedText(str):
+    """A text of the config's with data in its place: for tokenizers that tell control tokens from data.
+
+    Args:
+      template: control tokens spelled out in it are meant as such.
+      place: what stands in the template for the data, "{question}" for example; "" for no data.
+      data: control tokens spelled out in it stay text.
+
+    Attributes:
+      parts: pairs of a text and whether it is data; joined they are this text.
+    """
+
+    parts: list[tuple[str, bool]]
+
+    def __new__(cls, template: str, place: str = "", data: str = ""):
+        first, *others = template.split(place) if place else [template]
+        parts = [(first, False)] + [part for other in others for part in ((data, True), (other, False))]
+        text = super().__new__(cls, "".join(part for part, _ in parts))
+        text.parts = parts
+        return text
 
 
 def to_utf8(text: str) -> bytes:

@@ -37,6 +37,8 @@ REMAT = {
     "full": jax.checkpoint_policies.nothing_saveable,
 }
 
+DTYPES = ("float32", "bfloat16", "float16")  # of activations
+
 
 @dataclasses.dataclass(frozen=True)
 class Qwen3Config:
@@ -94,6 +96,8 @@ class Qwen3Config:
             )
         if self.remat not in REMAT:
             raise ValueError(f"remat must be one of {sorted(REMAT)}, got {self.remat!r}")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {list(DTYPES)}, got {self.dtype!r}")
 
 
 @dataclasses.dataclass(frozen=True)
