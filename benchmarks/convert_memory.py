@@ -12,8 +12,9 @@ kernel's cache of read files is not the process's. Prints one table:
   beyond    (peak - result) / tensor
 
 To tell what grows with the model from what does not, run it with --layers=24 and --layers=48.
-Where the blocks of orbax's files are read and written, glibc keeps freed memory per thread:
-MALLOC_MMAP_THRESHOLD_=4000000 in the environment makes it give that back.
+Where the blocks of orbax's files are read and written, glibc keeps freed memory per thread.
+A conversion asks it not to; for reading alone, as a run does, MALLOC_MMAP_THRESHOLD_=4000000
+in the environment does the same.
 """
 
 import argparse

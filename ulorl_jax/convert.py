@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from pathlib import Path
 
 import jax
@@ -44,6 +46,7 @@ def convert(
       ValueError: the weights cannot be read, or the destination not written.
     """
     refuse_occupied(destination)  # before minutes of reading
+    _return_freed_blocks()
     kept = side_files(weights.files)
     original = next((read_json(path) for path in kept if path.name == CONFIG), None)
     if tokenizer is not None:
@@ -70,3 +73,9 @@ def convert(
             checkpoints.save(weights.step or 0, state=params, host=about, arrays={})
         copy_files(kept, partial / HF)
     return dtype
+
+
+def _return_freed_blocks() -> None:
+    """Makes glibc hand freed blocks back to the system: it keeps hundreds of MB of them for its threads otherwise."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(-3, 4_000_000)  # M_MMAP_THRESHOLD, bytes; once set, it does not grow with use
