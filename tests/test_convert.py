@@ -144,3 +144,10 @@ def test_the_command_line_converts_there_and_back_and_refuses_in_one_line(tmp_pa
     done = command(tmp_path, tmp_path / "new", "--to=hf")
     assert done.returncode == 1 and done.stderr.startswith(f"error: {tmp_path} holds no weights")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_without_a_tokenizer_is_not_taken_for_one(tmp_path):
+    source = hf_folders.write(tmp_path / "hf", "dense, tied")
+    with pytest.raises(ValueError, match="nothere holds no tokenizer"):
+        convert(open_weights(source), tmp_path / "out", "hf", tokenizer=tmp_path / "nothere")
+    assert not (tmp_path / "out").exists()

@@ -1,7 +1,9 @@
 """launch/prepare_data.py as a whole: the script itself, every format, both record steps, a model that is asked."""
 
+import datetime
 import http.server
 import json
+import math
 import os
 import pathlib
 import subprocess
@@ -79,6 +81,28 @@ def test_every_row_is_in_one_file_with_its_step_and_reason(questions, tmp_path, 
     assert json.loads((folder / "report.json").read_text()) == report
     assert json.loads((folder / "config.json").read_text())["data"]["path"] == str(questions)
     assert "11 rows: 4 kept (3 of them changed), 3 dropped, 4 aside." in (folder / "report.md").read_text()
+
+
+def test_rows_aside_may_hold_what_json_does_not_know_and_half_characters(tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    made = datetime.datetime(2024, 1, 2)
+    rows = [
+        {"question": q, "answer": "2", "made": made, "image": b"\xff", "score": math.nan}
+        for q in ("What is $1+1$?", None)
+    ]
+    parquet.write_table(arrow.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    half = [{"question": q, "answer": "2"} for q in ("What is $1+1$?", "What is \ud800?")]
+    write_rows(tmp_path / "rows.jsonl", half)
+    for name, field, value in (
+        ("rows.parquet", "made", "2024-01-02 00:00:00"),
+        ("rows.jsonl", "question", "What is \ud800?"),
+    ):
+        changes = {"data.question_field": "question", "data.id_field": ""}
+        folder = tmp_path / name.replace(".", "_")
+        report = run_preparation(settings(tmp_path / name, changes), folder)
+        assert (report["rows"], report["kept"], report["aside"]) == (2, 1, 1)
+        [(_, aside)] = read_rows(folder / "aside.jsonl")
+        assert aside["step"] == "reading" and aside["row"][field] == value
 
 
 def test_what_is_written_is_a_source_to_train_on_and_cleaning_it_again_changes_nothing(questions, tmp_path):

@@ -43,15 +43,17 @@ def convert(
       The dtype that was written.
 
     Raises:
-      ValueError: the weights cannot be read, or the destination not written.
+      ValueError: the weights cannot be read, the destination not written, or `tokenizer` holds none.
     """
     refuse_occupied(destination)  # before minutes of reading
     _return_freed_blocks()
     kept = side_files(weights.files)
     original = next((read_json(path) for path in kept if path.name == CONFIG), None)
     if tokenizer is not None:
-        kept = [path for path in kept if path.name == CONFIG]
-        kept += [path for path in side_files(tokenizer) if path.name != CONFIG]
+        others = [path for path in side_files(tokenizer) if path.name != CONFIG]
+        if not others:
+            raise ValueError(f"{tokenizer} holds no tokenizer; give a folder with tokenizer.json")
+        kept = [path for path in kept if path.name == CONFIG] + others
     if dtype is None:
         dtype = (recorded_dtype(original) if to == "hf" and original else None) or "float32"
     host = SingleDeviceSharding(jax.local_devices(backend="cpu")[0])

@@ -231,7 +231,8 @@ def _ended_rows(cleaned: Cleaned, action: str) -> list[dict[str, Any]]:
 
 def _unread_rows(cleaned: Cleaned) -> Iterator[dict[str, Any]]:
     for unread in cleaned.unread:
-        yield {"step": "reading", "reason": unread.reason, "place": unread.place, "row": unread.row}
+        row = json.loads(json.dumps(unread.row, default=str), parse_constant=str)  # parquet knows more than JSON
+        yield {"step": "reading", "reason": unread.reason, "place": unread.place, "row": row}
 
 
 def _columns(row: Row) -> dict[str, Any]:

@@ -112,3 +112,23 @@ def test_a_short_answer_must_stand_in_the_reference():
     for answer in ("13", LONG.answer, ""):
         made_up = SHORT_ANSWERS.decide(LONG, "unsure", reply(SHORT_ANSWERS, LONG, verdict="short", answer=answer))
         assert made_up.action == ASIDE and made_up.row == LONG
+
+
+@pytest.mark.parametrize("command", ["frac{e^{2}}{3}", "theta", "beta", "nu", "rho"])
+def test_latex_whose_backslashes_json_has_eaten_is_refused(command):
+    row = Row("6", "", "test", "Find it.", f"In the end it is \\{command}.")
+    check = check_of(SHORT_ANSWERS, row)
+    once = f'{{"check": "{check}", "verdict": "short", "answer": "\\{command}"}}'
+    assert SHORT_ANSWERS.decide(row, "prose", once).action == ASIDE
+    twice = once.replace("\\", "\\\\")
+    assert SHORT_ANSWERS.decide(row, "prose", twice).row.answer == f"\\{command}"
+
+
+@pytest.mark.parametrize("answer", ["2", "1", ".5", "5", "3", "$", "."])
+def test_a_part_of_a_number_of_the_reference_or_nothing_of_it_is_no_answer(answer):
+    row = Row("7", "", "test", "Find it.", "There are 12, or 7.5 of them, and so x = -3 follows")
+    said = reply(SHORT_ANSWERS, row, verdict="short", answer=answer)
+    assert SHORT_ANSWERS.decide(row, "prose", said).action == ASIDE
+    for whole in ("12", "7.5", "-3", "x = -3"):
+        said = reply(SHORT_ANSWERS, row, verdict="short", answer=whole)
+        assert SHORT_ANSWERS.decide(row, "prose", said).row.answer == whole

@@ -83,6 +83,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.reply(200, b'{"choices": []}')
         elif how == "no text":
             self.reply(200, b'{"choices": [{"message": {"content": null}}]}')
+        elif how == "cut off":
+            self.reply(200, b'{"choices": [{"message": {"content": "a draft"}, "finish_reason": "length"}]}')
         else:
             self.reply(200, completion(prompt))
 
@@ -166,6 +168,7 @@ def test_a_server_that_asks_to_wait_is_waited_for(server):
         ("close", "no connection (RemoteDisconnected); is the server there?", 2),
         ("garbage", "the reply is not a chat completion", 2),
         ("no text", "the reply has no text", 1),
+        ("cut off", "the reply was longer than max_tokens", 1),
         ("half", "the connection closed in the middle of the reply", 2),
         ("401", "status 401: it wants a key; set key_variable", 1),
     ],
@@ -194,6 +197,14 @@ def test_the_key_comes_from_the_environment_and_does_not_follow_a_redirect(serve
     monkeypatch.delenv("TEST_KEY")
     with pytest.raises(ValueError, match=r"is to be in \$TEST_KEY, which is not set"):
         make_endpoint(server.url, key_variable="TEST_KEY")
+
+
+@pytest.mark.parametrize("key", ["secret\r", "secret\n", "sécret"])
+def test_a_key_that_no_header_may_have_is_refused_without_showing_it(server, monkeypatch, key):
+    monkeypatch.setenv("TEST_KEY", key)
+    with pytest.raises(ValueError, match=r"key in \$TEST_KEY holds a line's end or other characters") as error:
+        make_endpoint(server.url, key_variable="TEST_KEY")
+    assert "cret" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ question exactly as it was asked.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ SUB, SHORT, FORM, LONG, EASY, WRONG = ORDER = (
 )
 JUDGES = {SUB: SUB_QUESTIONS, SHORT: SHORT_ANSWERS, FORM: QUESTION_FORM}
 LONGEST_TEXT = 10_000  # characters of a question or reference; rules take time with the square of it
+HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 ASKED_AT_ONCE = 256  # prompts given to a language model in one call
 
 
@@ -96,6 +98,8 @@ def read_questions(
                 raise ValueError(f"{place}: the question or the reference is empty")
             if max(len(question), len(answer)) > LONGEST_TEXT:
                 raise ValueError(f"{place}: the question or the reference has more than {LONGEST_TEXT} characters")
+            if HALF_A_CHARACTER.search(question + name + answer):  # no file but JSON could be written
+                raise ValueError(f"{place}: the question, the reference or the id holds half a character (a surrogate)")
             extra = {extra.rpartition(".")[2]: field(raw, extra, place) for extra in extra_fields}
         except ValueError as error:
             unread.append(Unread(place, str(error).removeprefix(f"{place}: "), raw))

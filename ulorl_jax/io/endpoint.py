@@ -81,6 +81,11 @@ class Endpoint:
         self._key = os.environ.get(settings.key_variable, "") if settings.key_variable else ""
         if settings.key_variable and not self._key:
             raise ValueError(f"the endpoint's key is to be in ${settings.key_variable}, which is not set; export it")
+        if not (self._key.isascii() and self._key.isprintable()):  # the key itself is not shown
+            raise ValueError(
+                f"the endpoint's key in ${settings.key_variable} holds a line's end or other characters that no header "
+                "may have; export it without them"
+            )
         # A redirect would carry the key to another host.
         self._opener = urllib.request.build_opener(_NoRedirect)
 
@@ -202,9 +207,12 @@ def _read(response: Any, end: float) -> bytes:
 
 def _content(body: bytes) -> str:
     try:
-        content = json.loads(body)["choices"][0]["message"]["content"]
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        choice = json.loads(body)["choices"][0]
+        content, cut_off = choice["message"]["content"], choice.get("finish_reason") == "length"
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _FailedError("the reply is not a chat completion", may_pass=True) from error
+    if cut_off:  # a draft in it is no verdict
+        raise _FailedError("the reply was longer than max_tokens", may_pass=False)
     if not isinstance(content, str):
         raise _FailedError("the reply has no text", may_pass=False)
     return content

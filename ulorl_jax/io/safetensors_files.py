@@ -177,9 +177,12 @@ def find_tensors(folder: pathlib.Path) -> dict[str, Tensor]:
     try:
         weight_map = json.loads(index.read_text())["weight_map"]
         files = sorted(set(weight_map.values()))
+        paths = [folder / file for file in files]
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise ValueError(f"{index} is no index of safetensors files; get it again") from error
-    if absent := [file for file in files if not (folder / file).is_file()]:
+    if SINGLE not in files and (folder / SINGLE).exists():  # transformers would read the single file
+        raise ValueError(f"{folder} holds two sets of weights, {SINGLE} and those of {INDEX}; move one of them away")
+    if absent := [file for file, path in zip(files, paths, strict=True) if not path.is_file()]:
         raise ValueError(f"{index} names files that are missing: {some(absent)}; get them again")
     found: dict[str, Tensor] = {}
     for file in files:

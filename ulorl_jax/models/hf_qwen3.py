@@ -59,7 +59,7 @@ def config_from_hf(values: dict[str, Any]) -> Qwen3Config:
       ValueError: another architecture, something this network does not do, or a key that is missing; named.
     """
     kind = values.get("model_type")
-    if kind not in ARCHITECTURES:
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
         raise ValueError(f"model_type must be one of {sorted(ARCHITECTURES)}, got {kind!r}")
     for key, wanted in _WANTED.items():
         if values.get(key) is not None and values[key] not in wanted:
@@ -67,26 +67,28 @@ def config_from_hf(values: dict[str, Any]) -> Qwen3Config:
                 f"{key}={values[key]!r} is not supported; "
                 + (f"want {wanted[0]!r}" if wanted else "give the weights in bfloat16 or float32")
             )
-    if set(values.get("layer_types") or ()) - {"full_attention"}:
+    if any(layer != "full_attention" for layer in _of_type(list, values, "layer_types") or ()):
         raise ValueError("layer_types other than full_attention are not supported")
     moe = kind == "qwen3_moe"
-    heads = _need(values, "num_attention_heads")
-    sizes = {name: _need(values, name) for name in _SIZES}
+    unused = "intermediate_size" if moe else ""  # 0 where all layers have experts
+    sizes: dict[str, Any] = {name: _size(values, name, least=int(name != unused)) for name in _SIZES}
     if moe:
-        sizes |= {name: _need(values, name) for name in _EXPERTS}
-        sizes |= {"num_experts": _need(values, "num_experts", "num_local_experts")}
-        sizes |= {"norm_topk_prob": bool(_need(values, "norm_topk_prob"))}
+        sizes |= {name: _size(values, name) for name in _EXPERTS}
+        sizes |= {"num_experts": _size(values, "num_experts", "num_local_experts")}
+        _need(values, "norm_topk_prob")
+        sizes |= {"norm_topk_prob": _of_type(bool, values, "norm_topk_prob")}
     # Qwen3-MoE configs may leave the head's size out; dense ones never do.
-    head_dim = values.get("head_dim") or (sizes["hidden_size"] // heads if moe else _need(values, "head_dim"))
+    left_out = moe and values.get("head_dim") is None
+    head_dim = sizes["hidden_size"] // sizes["num_attention_heads"] if left_out else _size(values, "head_dim")
     theta, scaling = _rope(values)
     return Qwen3Config(
         **sizes,
-        num_key_value_heads=_need(values, "num_key_value_heads"),
+        num_key_value_heads=_size(values, "num_key_value_heads"),
         head_dim=head_dim,
         rope_theta=theta,
         rope_scaling=scaling,
-        rms_norm_eps=float(_need(values, "rms_norm_eps")),
-        tie_word_embeddings=bool(values.get("tie_word_embeddings", False)),
+        rms_norm_eps=_number(values, "rms_norm_eps"),
+        tie_word_embeddings=_of_type(bool, values, "tie_word_embeddings") or False,
         dtype=recorded_dtype(values) or "float32",
     )
 
@@ -197,8 +199,33 @@ def _need(values: dict[str, Any], *names: str) -> Any:
     raise ValueError(f"{' or '.join(names)} is missing; take the file that came with the weights")
 
 
+def _size(values: dict[str, Any], *names: str, least: int = 1) -> int:
+    size = _need(values, *names)
+    if type(size) is not int or size < least:
+        raise ValueError(f"{' or '.join(names)} must be a whole number of at least {least}, got {size!r}")
+    return size
+
+
+def _number(values: dict[str, Any], name: str) -> float:
+    number = _need(values, name)
+    if type(number) not in (int, float) or not 0 < number < math.inf:
+        raise ValueError(f"{name} must be a number above 0, got {number!r}")
+    return float(number)
+
+
+def _of_type(kind: type, values: dict[str, Any], name: str) -> Any:
+    """The value, or None where there is none."""
+    value = values.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise ValueError(f"{name} must be a {kind.__name__}, got {value!r}")
+    return value
+
+
 def _rope(values: dict[str, Any]) -> tuple[float, RopeScaling]:
-    rope = values.get("rope_scaling") or values.get("rope_parameters") or {}
+    rope = _of_type(dict, values, "rope_scaling") or _of_type(dict, values, "rope_parameters") or {}
+    numbers = ("factor", "attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim")
+    # 0 is "not given" to some that write these files
+    rope = rope | {name: _number(rope, name) for name in numbers if rope.get(name) not in (None, 0)}
     kind = rope.get("rope_type") or rope.get("type") or "default"
     if kind not in ("default", "yarn"):
         raise ValueError(f'rope_type must be "default" or "yarn", got {kind!r}')
@@ -206,11 +233,12 @@ def _rope(values: dict[str, Any]) -> tuple[float, RopeScaling]:
         raise ValueError(f"unknown rope keys {unknown}; supported are {sorted(_ROPE_KEYS)}")
     if rope.get("partial_rotary_factor", 1) != 1 or not rope.get("truncate", True):
         raise ValueError("partial_rotary_factor and truncate=false of the rope are not supported")
-    theta = float(_need(values | rope, "rope_theta"))
+    theta = _number(values | rope, "rope_theta")
     if kind == "default":
         return theta, RopeScaling()
-    original = rope.get("original_max_position_embeddings") or _need(values, "max_position_embeddings")
-    factor = float(rope.get("factor") or _need(values, "max_position_embeddings") / original)
+    longest = "max_position_embeddings"
+    original = _size(rope, f"original_{longest}") if rope.get(f"original_{longest}") else _size(values, longest)
+    factor = rope.get("factor") or _size(values, longest) / original
     if factor == 1:
         return theta, RopeScaling()
     formula = RopeScaling(
