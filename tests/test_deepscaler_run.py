@@ -10,7 +10,7 @@ from tests import runs
 
 pytestmark = pytest.mark.slow
 SMALL = {
-    "steps": 2,
+    "steps": 4,  # as many as segments: every sample of the first step is finished
     "model.hidden_size": 32,
     "model.intermediate_size": 64,
     "model.num_hidden_layers": 1,
@@ -38,7 +38,7 @@ def workdir(tmp_path_factory, data_dir):
 
 def test_real_problems_go_through_chat_template_rollout_verdict_and_trace(workdir):
     summary = json.loads((workdir / "summary.json").read_text())
-    assert summary["steps"] == 2 and summary["prompts"]["duplicates"] == 150
+    assert summary["steps"] == 4 and summary["prompts"]["duplicates"] == 150
     assert {"warm_start", "evaluate", "prefill", "decode", "verify"} <= summary["seconds"].keys()
     traces = [json.loads(line) for path in (workdir / "rollouts").iterdir() for line in path.open()]
     assert traces
