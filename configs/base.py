@@ -55,7 +55,13 @@ def get_config() -> ml_collections.ConfigDict:
     d.max_prompt_tokens = 1024  # a longer prompt is dropped and counted
     d.shuffle = True
 
-    c.verify = verify()
+    c.verify = v = verify()
+    # Rewards while the next segment decodes: samples are trained one step later (so never with importance=tois, and
+    # mismatch/*, of tokens that the newest weights drew, has nothing to measure). It pays where a device decodes and
+    # time/verify_s is some percent of a step; on a CPU the two share the cores.
+    v.overlap = False
+    v.max_error_rate = 0.25  # share of the last error_window answers that may stay without a verdict; 1: any
+    v.error_window = 256  # verdicts on answers; before there are so many no run is stopped
 
     c.rollout = r = ml_collections.ConfigDict()
     r.output_limit = 131072  # L, tokens; longer outputs are truncated, reward 0 (paper 3.5)
@@ -147,10 +153,33 @@ def prompt() -> ml_collections.ConfigDict:
 
 
 def verify() -> ml_collections.ConfigDict:
-    """How an answer is judged."""
+    """How an answer is judged.
+
+    A verifier where rules are unsure: --config.verify.kind=rules_then_verifier --config.verify.verifier.weights=FOLDER
+    with the folder of launch/train_verifier.py, or of weights with a verifier.json beside them.
+    """
     v = ml_collections.ConfigDict()
-    v.kind = "boxed"  # the last \boxed{} of the answer, or "final_answer": the number after the last marker
-    v.marker = "####"  # before a reference's answer, where it is there; final_answer: before an output's too
+    # rules: mathematics, units, words, dates, and "unsure", an error, where they do not know;
+    # verifier: a language model; rules_then_verifier: it is asked what the rules are unsure of;
+    # final_answer: two numbers, exactly, for data whose every answer is one.
+    v.kind = "rules"
+    v.marker = "####"  # before a reference's answer, and before an output's that is in no box
+    v.workers = 2  # processes of the rules
+    v.deadline_s = 5.0  # seconds for one pair, from when a process begins with it; then it is an error
+    v.cache = 65536  # verdicts remembered
+    v.verifier = m = ml_collections.ConfigDict()  # on the run's mesh, beside the policy
+    m.weights = ""  # a Hugging Face folder or a run's, with verifier.json, which holds its prompt
+    m.dtype = "bfloat16"  # of weights and activations
+    m.tokenizer = tokenizer()  # "" is that of the weights
+    m.mode = "verdict"  # the probability of the two verdict words, or "reasoned": a justification is decoded first
+    m.threshold = 0.5  # verdict: P(same) / (P(same) + P(different)) from which on answers are the same, in (0, 1]
+    m.min_mass = 0.5  # verdict: with a smaller P(same) + P(different) it gave no verdict: an error
+    m.row_lengths = (1024, 4096)  # tokens of a row; a pair goes to the shortest that holds it, a longer one is an error
+    m.rows = 8  # of one call; a multiple of the parts that the mesh splits slots into
+    m.prompts_per_row = 8  # pairs side by side in a row, at most
+    m.output_limit = 512  # reasoned: tokens; a longer justification is an error
+    m.segment_length = 64  # reasoned: tokens between two refills of the slots
+    m.slots = 64  # reasoned: justifications decoded side by side
     return v
 
 

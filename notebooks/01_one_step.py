@@ -227,17 +227,9 @@ show("lengths of unfinished samples", [sample.num_tokens for sample in unfinishe
 # A third outcome, *error*, is for answers that nobody could judge. It is counted and never trained as a 0.
 
 # %%
-from ulorl_jax.types import LIMIT, Verdict
+from ulorl_jax.rewards import to_attempts
 
-
-def judge(sample):
-    """The verdict of a finished sample."""
-    if sample.finished == LIMIT:
-        return Verdict(0.0, "truncated at the output limit")
-    return parts.verify(tokenizer.decode_output(sample.output), sample.prompt.reference)
-
-
-verdicts = [judge(sample) for sample in finished]
+verdicts = parts.judge(to_attempts(finished, tokenizer))
 for sample, verdict in list(zip(finished, verdicts, strict=True))[:6]:
     print(f"R = {verdict.reward:.0f}  {text(sample.prompt.tokens)} -> {text(sample.output)}  ({verdict.reason})")
 show("\nR", [verdict.reward for verdict in verdicts], "0 or 1")
@@ -533,7 +525,7 @@ def next_step():
     rollout.pool.add_prompts(prompts, G)
     finished, values = rollout.run(policy, policy_step)  # 2, 3
     ledger.sampled += int(values["rollout/tokens"])
-    experience.add(finished, [judge(sample) for sample in finished])  # 4
+    experience.add(finished, parts.judge(to_attempts(finished, tokenizer)))  # 4
     released = experience.release()  # 5
     ledger.uninformative += sum(sample.num_tokens for group in released.uninformative for sample in group.samples)
     if not released.informative:

@@ -155,9 +155,9 @@ def half_written(workdir: pathlib.Path) -> list[str]:
 
 
 def untimed(values: dict) -> dict:
-    """A row of metrics or a summary without what a clock or a compilation cache decides."""
+    """A row of metrics or a summary without what a clock, a compilation cache or a memory of verdicts decides."""
     out = {key: value for key, value in values.items() if not key.startswith("time/")}
-    for key in ("wall_s", "seconds", "train/compiles", "rollout/compiles"):
+    for key in ("wall_s", "seconds", "train/compiles", "rollout/compiles", "reward/cache_hits"):
         out.pop(key, None)
     return out
 

@@ -16,15 +16,15 @@ import pytest
 from configs.evaluation import aime2024, aime2025, base, gsm8k, math500, paper_140k
 from tests import runs
 from ulorl_jax.evaluation import EvaluationSettings, run_evaluation
-from ulorl_jax.inputs import VERIFIERS
 from ulorl_jax.io.hf_weights import write_hf_weights
 from ulorl_jax.io.records import FINAL, PARTIAL, read_record
 from ulorl_jax.io.samples import encode_samples
 from ulorl_jax.models.hf_qwen3 import config_to_hf, hf_tensors
 from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed, init_params
 from ulorl_jax.scoring import score_record
-from ulorl_jax.types import Verdict
-from ulorl_jax.verify.final_answer import FinalAnswerVerifier
+from ulorl_jax.verify.comparison import UNSURE, Comparison
+from ulorl_jax.verify.final_answer import FinalAnswer
+from ulorl_jax.verify.rules import Rules
 
 CONFIGS = {"aime2024": aime2024, "aime2025": aime2025, "gsm8k": gsm8k, "math500": math500, "paper_140k": paper_140k}
 SHAPE = Qwen3Config(
@@ -73,7 +73,7 @@ def files(tmp_path_factory) -> dict:
             folder / "weights", hf_tensors(SHAPE), params, dtype="float32", config=config_to_hf(SHAPE, "float32")
         )
     rows = [{"question": f"{i}+{i}=", "answer": "#1" if i % 2 else "#2", "id": f"q{i}"} for i in range(PROBLEMS)]
-    rows += [{"question": "long" * 9, "answer": "#1", "id": "long"}, {"question": "?", "answer": "none", "id": "none"}]
+    rows += [{"question": "long" * 9, "answer": "#1", "id": "long"}, {"question": "?", "answer": "#", "id": "none"}]
     (folder / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return {"weights": str(folder / "weights"), "data.path": str(folder / "questions.jsonl")}
 
@@ -183,6 +183,13 @@ def test_slots_segments_and_commits_change_how_and_not_what(files, whole, tmp_pa
     assert summary["avg@6"] == runs.summary(whole)["avg@6"]
 
 
+def test_the_rules_give_an_evaluation_the_rewards_of_the_exact_rule_where_answers_are_numbers(files, whole, tmp_path):
+    run_evaluation(settings(files, {"verify.kind": "rules"}), tmp_path)
+    by_rules, exact = read_record(tmp_path), read_record(whole)
+    assert [row["reward"] for row in by_rules.outputs] == [row["reward"] for row in exact.outputs]
+    assert by_rules.header["verifier"] == {"kind": "rules", "marker": "#", "version": Rules.version}
+
+
 def test_the_record_holds_all_that_decides_the_outputs_and_each_with_its_verdict(files, whole):
     record = read_record(whole)
     header = record.header
@@ -190,7 +197,7 @@ def test_the_record_holds_all_that_decides_the_outputs_and_each_with_its_verdict
     assert (header["samples"], header["seed"]) == (K, 0)
     assert header["sampler"] == {"temperature": 0.85, "top_p": 0.95, "top_k": 20}
     assert header["limits"] == {"prompt_tokens": 8, "output_tokens": 48}
-    assert header["verifier"] == {"kind": "final_answer", "marker": "#", "version": "final_answer-1"}
+    assert header["verifier"] == {"kind": "final_answer", "marker": "#", "version": "final_answer-2"}
     assert header["prompt"]["template"] == "{question}" and header["tokenizer"]["kind"] == "bytes"
     assert header["data"]["path"] == "questions.jsonl" and len(header["data"]["sha256"]) == 64
     assert header["data"]["rows"] == PROBLEMS
@@ -228,7 +235,7 @@ def test_a_finished_evaluation_is_not_made_again(files, whole):
     [
         ({"seed": 1}, "seed: 0 there, 1 now"),
         ({"decoding.top_k": 0}, "sampler.top_k: 20 there, 0 now"),
-        ({"verify.kind": "boxed"}, r'verifier.kind: "final_answer" there, "boxed" now'),
+        ({"verify.kind": "rules"}, r'verifier.kind: "final_answer" there, "rules" now'),
         ({"rope_scaling.factor": 2.0, "rope_scaling.original_max_position_embeddings": 64}, "rope_scaling.factor: 1.0"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -240,19 +247,18 @@ def test_a_folder_with_another_evaluation_is_refused_and_left_as_it_is(files, wh
     assert {path.name: path.read_bytes() for path in whole.iterdir()} == before
 
 
-class Unsure(FinalAnswerVerifier):
+class Unsure(FinalAnswer):
     """Cannot tell of answers with several digits."""
 
     version = "unsure-1"
 
-    def __call__(self, output: str, reference: str) -> Verdict:
-        verdict = super().__call__(output, reference)
-        unsure = verdict.answer is not None and len(verdict.answer) > 1
-        return Verdict(None, "too many digits", verdict.answer) if unsure else verdict
+    def compare(self, pairs):
+        found = zip(pairs, super().compare(pairs), strict=True)
+        return [Comparison(UNSURE, "too many digits") if len(pair.predicted) > 1 else other for pair, other in found]
 
 
 def test_an_output_that_could_not_be_judged_is_counted_and_is_no_zero(files, whole, tmp_path, monkeypatch):
-    monkeypatch.setitem(VERIFIERS, "final_answer", Unsure)
+    monkeypatch.setattr("ulorl_jax.inputs.FinalAnswer", Unsure)
     summary = run_evaluation(settings(files), tmp_path)
     judged, errors = {}, 0
     for row in read_record(whole).outputs:
@@ -267,8 +273,8 @@ def test_an_output_that_could_not_be_judged_is_counted_and_is_no_zero(files, who
 
 
 def test_where_no_reference_can_be_read_nothing_is_decoded(files, tmp_path):
-    (tmp_path / "rows.jsonl").write_text(json.dumps({"question": "1+1=", "answer": "two", "id": "a"}) + "\n")
-    with pytest.raises(ValueError, match=r"no reference can be read; got .*'two' is not a number.*data\.answer_field"):
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"question": "1+1=", "answer": "so #", "id": "a"}) + "\n")
+    with pytest.raises(ValueError, match=r"no reference holds an answer; got 'answer': check data\.answer_field"):
         run_evaluation(settings(files, {"data.path": str(tmp_path / "rows.jsonl")}), tmp_path / "run")
     assert list((tmp_path / "run").iterdir()) == []
 

@@ -13,6 +13,8 @@ import pytest
 from tests import runs
 from ulorl_jax.loop import run
 from ulorl_jax.parts import make_parts
+from ulorl_jax.rewards import Judge
+from ulorl_jax.verify.final_answer import FinalAnswer
 
 
 @pytest.fixture(scope="module")
@@ -118,12 +120,13 @@ def test_a_run_told_to_stop_while_it_evaluates_saves_that_step(tmp_path, start):
     overrides = start | {"steps": 6, "evaluation.every": 3, "checkpoint.every": 5}
     parts = make_parts(runs.settings(overrides), tmp_path / "run")
 
-    def verify(output, reference):
-        if reference == "1" and runs.num_rows(tmp_path / "run") == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return parts.verify(output, reference)
+    class Stopping(Judge):
+        def __call__(self, attempts):
+            if attempts[0].reference == "1" and runs.num_rows(tmp_path / "run") == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().__call__(attempts)
 
-    summary = run(dataclasses.replace(parts, verify=verify))
+    summary = run(dataclasses.replace(parts, judge=Stopping(FinalAnswer(), "#")))
     assert summary["stopped"] == "SIGTERM" and summary["steps"] == 3
     assert runs.checkpoint_steps(tmp_path / "run") == [3]
 

@@ -154,6 +154,22 @@ REFUSALS = [
     ({"warm_start.answer": "42"}, ["warm_start.answer", "{answer}", "got '42'"], {"warm_start.answer": "{answer}"}),
     ({"data.train.main.weight": 0.0}, ["data.train", "got {'main': 0.0}"], {"data.train.main.weight": 0.5}),
     ({"data.train": {}}, ["data.train", "at least one source", "got {}"], {"data.train": values_of()["data"]["train"]}),
+    ({"verify.workers": 0}, ["verify.workers", "at least 1", "got 0"], {"verify.workers": 1}),
+    ({"verify.cache": -1}, ["verify.cache", "at least 0", "got -1"], {"verify.cache": 0}),
+    ({"verify.deadline_s": 0.0}, ["verify.deadline_s", "got 0.0", "5.0"], {"verify.deadline_s": 5.0}),
+    ({"verify.marker": " "}, ["verify.marker", "got ' '", "####"], {"verify.marker": "####"}),
+    ({"verify.max_error_rate": 25.0}, ["verify.max_error_rate", "got 25.0", "1.0"], {"verify.max_error_rate": 1.0}),
+    ({"verify.error_window": 0}, ["verify.error_window", "got 0", "256"], {"verify.error_window": 256}),
+    (
+        {"verify.overlap": True, "loss.importance": "tois", "rollout.segments": 1},
+        ["loss.importance=tois", "verify.overlap on those of a step before", "got True"],
+        {"verify.overlap": False},
+    ),
+    (
+        {"verify.overlap": True, "loss.importance": "tois", "rollout.segments": 1},
+        ["loss.importance=pois or sais"],
+        {"loss.importance": "pois"},
+    ),
     ({"evaluation.samples": 0}, ["evaluation.samples", "got 0"], {"evaluation.samples": 1}),
     (
         {"optimizer.warmup_steps": 5, "optimizer.decay_steps": 5},

@@ -8,21 +8,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ulorl_jax.data.cleaning import Ask
-from ulorl_jax.evaluate import decode_all
 from ulorl_jax.inputs import make_encode, make_tokenizer
 from ulorl_jax.io.endpoint import Endpoint, EndpointSettings
 from ulorl_jax.mesh import Layout, make_mesh
+from ulorl_jax.replies import Replies
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine, param_shardings
 from ulorl_jax.rollout.sampling import Sampling
-from ulorl_jax.rollout.segments import KEEP, SegmentRollout, SegmentSettings
+from ulorl_jax.rollout.segments import KEEP, SegmentSettings
 from ulorl_jax.sections import MeshSettings, PromptSettings, TokenizerSettings
 from ulorl_jax.typed import choose, demand
-from ulorl_jax.types import EOS, Prompt, Sample
 from ulorl_jax.weights import open_weights
 
 
@@ -90,10 +88,9 @@ class EngineAsk:
         self._encode = make_encode(s.prompt, self._tokenizer)
         layout = Layout(make_mesh(**dataclasses.asdict(s.mesh)), "decoding")
         sampling = Sampling(s.temperature, s.top_p, s.top_k)
-        self._spec = EngineSpec(model, s.slots, width, sampling, self._tokenizer.eos_ids, layout)
-        self._engine = PolicyEngine(self._spec, s.seed)
-        self._params: Any = None
-        self._asked = 0
+        spec = EngineSpec(model, s.slots, width, sampling, self._tokenizer.eos_ids, layout)
+        self._engine = PolicyEngine(spec, s.seed)
+        self._replies: Replies | None = None
 
     def __call__(self, prompts: Sequence[str]) -> list[str | None]:
         """Asks every prompt; the weights are read at the first call.
@@ -104,29 +101,20 @@ class EngineAsk:
         Returns:
           The reply to each; None where the prompt is too long or the reply did not end.
         """
-        s = self.settings
-        if self._params is None:
-            self._params = self._weights.load(param_shardings(self._spec), self._spec.model.dtype)
-        samples: dict[int, int] = {}  # of a sample's id, the position of its prompt
-        rollout = SegmentRollout(
-            self._engine, SegmentSettings(s.segment_length, s.output_limit, KEEP, s.prefill_rows, s.prefill_lengths)
-        )
-        for position, text in enumerate(prompts):
-            tokens = self._tokens(text)
-            if tokens is not None:
-                # Ids go on from call to call: two calls share no random numbers.
-                samples[self._asked + position] = position
-                sample = Sample(self._asked + position, Prompt(self._asked + position, tokens, ""))
-                rollout.pool.waiting.append(sample)
-        self._asked += len(prompts)
-        replies: list[str | None] = [None] * len(prompts)
-        for finished, _ in decode_all(rollout, self._params):
-            for sample in finished:
-                if sample.finished == EOS:
-                    replies[samples[sample.id]] = self._tokenizer.decode_output(sample.output)
-                else:
-                    self._fail("the reply was longer than ask.engine.output_limit")
+        if self._replies is None:
+            self._replies = self._read_weights()
+        tokens = [self._tokens(text) for text in prompts]
+        replies = self._replies(tokens)
+        for asked, reply in zip(tokens, replies, strict=True):
+            if asked is not None and reply is None:
+                self._fail("the reply was longer than ask.engine.output_limit")
         return replies
+
+    def _read_weights(self) -> Replies:
+        s, spec = self.settings, self._engine.spec
+        params = self._weights.load(param_shardings(spec), spec.model.dtype)
+        segments = SegmentSettings(s.segment_length, s.output_limit, KEEP, s.prefill_rows, s.prefill_lengths)
+        return Replies(self._engine, params, segments, self._tokenizer.decode_output)
 
     def _tokens(self, text: str) -> np.ndarray | None:
         try:

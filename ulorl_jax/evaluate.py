@@ -18,7 +18,7 @@ def evaluate(
     params: Any,
     prompts: Sequence[Prompt],
     samples: int,
-    judge: Callable[[Sample], Verdict],
+    judge: Callable[[Sequence[Sample]], list[Verdict]],
     settings: SegmentSettings,
 ) -> dict[str, float]:
     """avg@k on held-out questions, within a training run; slots are refilled after every segment.
@@ -31,7 +31,7 @@ def evaluate(
       params: the policy, in the decoding layout.
       prompts: the held-out questions.
       samples: k, outputs per prompt.
-      judge: gives the verdict of a finished sample.
+      judge: gives the verdicts of finished samples.
       settings: segment length and limits; the weights do not change, so the cache is kept.
 
     Returns:
@@ -44,7 +44,7 @@ def evaluate(
     rollout = SegmentRollout(engine, dataclasses.replace(settings, kv=KEEP))
     rollout.pool.add_prompts(prompts, samples)
     finished = [sample for done, _ in decode_all(rollout, params) for sample in done]
-    verdicts = [judge(sample) for sample in finished]
+    verdicts = judge(finished)
     judged: dict[int, list[float]] = {}
     for sample, verdict in zip(finished, verdicts, strict=True):
         if verdict.reward is not None:
@@ -77,19 +77,3 @@ def decode_all(rollout: SegmentRollout, params: Any) -> Iterator[tuple[list[Samp
     """
     while rollout.pool.occupied or rollout.pool.waiting:
         yield rollout.run(params, 0)
-
-
-def judge_output(text: str, sample: Sample, verify: Callable[[str, str], Verdict]) -> Verdict:
-    """The verdict of a finished sample; one that was truncated at L is worth 0 (paper, 3.5).
-
-    Args:
-      text: of its output, without the end token.
-      sample: the sample.
-      verify: (output text, reference) to a verdict.
-
-    Returns:
-      The verdict.
-    """
-    if sample.finished == LIMIT:
-        return Verdict(0.0, "truncated at the output limit")
-    return verify(text, sample.prompt.reference)

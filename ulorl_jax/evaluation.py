@@ -3,7 +3,8 @@
 Killed at any moment and started again, it makes the same record. At every commit the
 samples in flight leave their slots, and go on in fresh ones after a prefill of all their
 tokens: in the run that was not killed as in the one that comes back, so both make the
-same calls on the same numbers. What was decoded after the last commit is decoded again.
+same calls on the same numbers. What was decoded after the last commit is decoded and judged
+again: a pair that takes about verify.deadline_s may then be an error once and not the other time.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ import numpy as np
 
 from ulorl_jax import __version__
 from ulorl_jax.clock import Clock, StopRequest
-from ulorl_jax.evaluate import decode_all, judge_output
-from ulorl_jax.inputs import make_encode, make_source, make_tokenizer, make_verifier
+from ulorl_jax.evaluate import decode_all
+from ulorl_jax.inputs import make_encode, make_judge, make_source, make_tokenizer
 from ulorl_jax.io.files import write_atomically
 from ulorl_jax.io.metrics import write_summary
 from ulorl_jax.io.plots import plot_scores
@@ -36,6 +37,7 @@ from ulorl_jax.mesh import Layout, make_mesh
 from ulorl_jax.models.qwen3 import Qwen3Config
 from ulorl_jax.models.rope import RopeScaling
 from ulorl_jax.parts import make_workdir
+from ulorl_jax.rewards import to_attempts
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine, param_shardings
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.rollout.segments import KEEP, SegmentRollout, SegmentSettings
@@ -47,9 +49,10 @@ from ulorl_jax.sections import (
     TokenizerSettings,
     VerifySettings,
     check_prompt,
+    check_verify,
 )
 from ulorl_jax.typed import build, demand
-from ulorl_jax.types import Prompt, Sample
+from ulorl_jax.types import Attempt, Prompt, Sample, Verdict
 from ulorl_jax.weights import Weights, open_weights
 
 
@@ -141,6 +144,7 @@ def check(settings: EvaluationSettings) -> None:
         f"add {d.context_limit}",
     )
     check_prompt(s.prompt, s.tokenizer)
+    check_verify(s.verify)
 
 
 def run_evaluation(settings: EvaluationSettings, workdir: Path) -> dict[str, Any]:
@@ -160,7 +164,7 @@ def run_evaluation(settings: EvaluationSettings, workdir: Path) -> dict[str, Any
     evaluation = _Evaluation(settings)
     header = evaluation.header()
     record = RecordInProgress(workdir, header, evaluation.problems(), free=("versions",))
-    with contextlib.closing(record):
+    with contextlib.closing(record), contextlib.closing(evaluation.judge):
         if record.finished and (workdir / "summary.json").is_file():
             return json.loads((workdir / "summary.json").read_text())
         # Only now: an evaluation that was refused has not touched the folder of the one that is there.
@@ -192,19 +196,18 @@ class _Evaluation:
         self.model: Qwen3Config = dataclasses.replace(self.weights.config, dtype=s.dtype, rope_scaling=scaling)
         folder = Path(s.tokenizer.path) if s.tokenizer.path else self.weights.files
         self.tokenizer: Tokenizer = make_tokenizer(s.tokenizer, self.model.vocab_size, folder)
-        self.verify = make_verifier(s.verify)
+        self.layout = Layout(make_mesh(**dataclasses.asdict(s.mesh)), "decoding")
+        self.judge = make_judge(s.verify, self.layout)
         encode, limit = make_encode(s.prompt, self.tokenizer), s.decoding.max_prompt_tokens
         questions = Prompts.read([make_source("questions", s.data)], encode, max_tokens=limit, seed=0, shuffle=False)
         self.dropped = {why: n for why, n in questions.counts.items() if n and why != "kept"}
         self.notes = [f"questions left out: {self.dropped}, for example {questions.examples}"] if self.dropped else []
-        # A reference that cannot be read would make an error of every output: better said now than after days.
-        read = {p.id: self.verify("", p.reference) for p in questions.all()}
-        unread = [verdict.reason for verdict in read.values() if verdict.reward is None]
-        kept = [p for p in questions.all() if read[p.id].reward is not None]
-        if unread:
-            self.dropped["unread_reference"] = len(unread)
-            self.notes.append(f"questions left out, {len(unread)} of {len(read)}, for example because {unread[0]}")
-            demand(bool(kept), "no reference can be read", unread[0], "check data.answer_field and verify.kind")
+        # A reference without an answer would make an error of every output: better said now than after days.
+        kept = [p for p in questions.all() if self.judge.reads(p.reference)]
+        if unread := len(questions.all()) - len(kept):
+            self.dropped["unread_reference"] = unread
+            self.notes.append(f"questions left out: {unread}, whose reference holds no answer")
+            demand(bool(kept), "no reference holds an answer", s.data.answer_field, "check data.answer_field")
         self.prompts: list[Prompt] = [dataclasses.replace(p, id=index) for index, p in enumerate(kept)]
 
     def header(self) -> dict[str, Any]:
@@ -223,7 +226,7 @@ class _Evaluation:
             "limits": {"prompt_tokens": d.max_prompt_tokens, "output_tokens": d.output_limit},
             "samples": d.samples,
             "seed": s.seed,
-            "verifier": dataclasses.asdict(s.verify) | {"version": self.verify.version},
+            "verifier": {"kind": s.verify.kind, "marker": s.verify.marker, "version": self.judge.version},
             "scoring": {"pass_at": list(s.scoring.pass_at), "bootstrap": s.scoring.bootstrap},
             "versions": {"ulorl_jax": __version__, "jax": jax.__version__, "device": jax.devices()[0].device_kind},
         }
@@ -244,9 +247,8 @@ class _Evaluation:
           seconds by phase.
         """
         s, d = self.settings, self.settings.decoding
-        layout = Layout(make_mesh(**dataclasses.asdict(s.mesh)), "decoding")
         sampling = Sampling(d.temperature, d.top_p, d.top_k)
-        spec = EngineSpec(self.model, d.slots, d.context_limit, sampling, self.tokenizer.eos_ids, layout)
+        spec = EngineSpec(self.model, d.slots, d.context_limit, sampling, self.tokenizer.eos_ids, self.layout)
         engine = PolicyEngine(spec, s.seed)
         segments = SegmentSettings(d.segment_length, d.output_limit, KEEP, d.prefill_rows, d.prefill_lengths)
         about = record.about or {"seconds": {}, "begun": 0, "samples": []}
@@ -264,9 +266,10 @@ class _Evaluation:
                 rollout.pool.waiting.extend(waiting)
                 for finished, values in itertools.islice(decode_all(rollout, params), d.commit_every):
                     with clock.phase("verify"):
-                        outputs = [self.output(sample) for sample in finished]
-                    record.append(outputs)
-                    rewards += [output["reward"] for output in outputs]
+                        attempts = to_attempts(finished, self.tokenizer)
+                        verdicts = self.judge(attempts)
+                    record.append(list(map(self.output, finished, attempts, verdicts)))
+                    rewards += [verdict.reward for verdict in verdicts]
                     for phase in ("prefill", "decode"):
                         clock.add(phase, values[f"time/{phase}_s"])
                     speed = values["rollout/tokens"] / clock.end_step()["time/step_s"]
@@ -281,16 +284,15 @@ class _Evaluation:
                 record.commit({"seconds": clock.totals, "begun": num_begun, "samples": meta}, arrays)
         return 0, clock.totals
 
-    def output(self, sample: Sample) -> dict[str, Any]:
-        """A finished sample as the record keeps it."""
-        text = self.tokenizer.decode_output(sample.output)
+    def output(self, sample: Sample, attempt: Attempt, verdict: Verdict) -> dict[str, Any]:
+        """A judged sample as the record keeps it."""
         return {
             "problem": sample.prompt.source,
             "sample": sample.id % self.settings.decoding.samples,
-            "output": text,
+            "output": attempt.output,
             "num_tokens": sample.num_tokens,
             "finished": sample.finished,
-        } | dataclasses.asdict(judge_output(text, sample, self.verify))
+        } | dataclasses.asdict(verdict)
 
 
 def _mean_of_judged(rewards: Sequence[float | None]) -> float:

@@ -1,7 +1,8 @@
 """Where a run stands between two steps, and how that is written down and read back.
 
-Everything that decides the next step is here or in the train state: both pools with
-every token, log-prob and policy step of their samples, the prompt cursor, the ledger.
+Everything that decides the next step is here or in the train state: both pools, and what is
+being judged between them, with every token, log-prob and policy step of their samples, the
+prompt cursor, the ledger. What is being judged is judged again by a run that goes on.
 Draws are seeded by (seed, sample id, position), so there is no generator to save; and
 under `kv = recompute` no cache either, for the next step prefills it anyway.
 """
@@ -9,15 +10,21 @@ under `kv = recompute` no cache either, for the next step prefills it anyway.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from ulorl_jax.io.samples import decode_samples, encode_samples
-from ulorl_jax.rollout.pools import ExperiencePool, Ledger
+from ulorl_jax.judging import Judging
+from ulorl_jax.rollout.engine import compiled_programs
+from ulorl_jax.rollout.pools import ExperiencePool, Ledger, Released
 from ulorl_jax.rollout.segments import KEEP, SegmentRollout
-from ulorl_jax.types import Verdict
+from ulorl_jax.settings import Settings
+from ulorl_jax.types import LIMIT, Sample, Verdict
+from ulorl_jax.weights import fingerprint as network_fingerprint
 
 
 @dataclasses.dataclass
@@ -26,6 +33,7 @@ class Frontier:
 
     Attributes:
       rollout: the slots, with the unfinished pool in `rollout.pool`.
+      judging: finished samples whose verdicts are being found.
       experience: finished samples of incomplete groups.
       ledger: where every sampled token went.
       step: rollout steps completed.
@@ -35,6 +43,7 @@ class Frontier:
     """
 
     rollout: SegmentRollout
+    judging: Judging
     experience: ExperiencePool
     ledger: Ledger = dataclasses.field(default_factory=Ledger)
     step: int = 0
@@ -44,14 +53,44 @@ class Frontier:
 
     @property
     def tokens_in_pools(self) -> int:
-        """Sampled tokens that wait in either pool."""
-        return self.rollout.pool.num_tokens + self.experience.num_tokens
+        """Sampled tokens that wait in either pool, or to be judged."""
+        return self.rollout.pool.num_tokens + self.judging.num_tokens + self.experience.num_tokens
+
+    def describe(self, finished: Sequence[Sample], released: Released) -> dict[str, float]:
+        """Metrics of a step: how its samples ended, and how many samples and tokens are where.
+
+        Args:
+          finished: the samples that its segment ended.
+          released: the groups that left the experience pool.
+        """
+        pool, lengths = self.rollout.pool, [sample.num_tokens for sample in finished]
+        values = {
+            "rollout/finished": len(finished),
+            "groups/informative": len(released.informative),
+            "groups/uninformative": len(released.uninformative),
+            "pool/unfinished": len(pool.occupied),
+            "pool/waiting": len(pool.waiting),
+            "pool/judging": len(self.judging.samples),
+            "pool/experience": len(self.experience.entries),
+            "ledger/in_pools": self.tokens_in_pools,
+            "rollout/compiles": compiled_programs(),
+        } | {f"ledger/{name}": value for name, value in dataclasses.asdict(self.ledger).items()}
+        if finished:
+            values |= {
+                "rollout/len_mean": np.mean(lengths),
+                "rollout/len_p50": np.percentile(lengths, 50),
+                "rollout/len_p99": np.percentile(lengths, 99),
+                "rollout/truncated": np.mean([sample.finished == LIMIT for sample in finished]),
+                "rollout/segments_mean": np.mean([len(sample.segments) for sample in finished]),
+            }
+        return {name: float(value) for name, value in values.items()}
 
     def encode(self) -> tuple[dict[str, Any], dict[str, np.ndarray], Any]:
         """The frontier as JSON, host arrays, and device arrays (the kept cache, or None)."""
-        pool = self.rollout.pool
+        pool, judging = self.rollout.pool, self.judging
         entries = self.experience.entries
-        samples = [sample for _, sample in pool.occupied] + list(pool.waiting) + [sample for sample, _ in entries]
+        unfinished = [sample for _, sample in pool.occupied] + list(pool.waiting)
+        samples = unfinished + judging.samples + [sample for sample, _ in entries]
         rows, arrays = encode_samples(samples)
         host = {
             "step": self.step,
@@ -59,6 +98,8 @@ class Frontier:
             "ledger": dataclasses.asdict(self.ledger),
             "slots": [slot for slot, _ in pool.occupied],
             "waiting": len(pool.waiting),
+            "judging": len(judging.samples),
+            "judged": {"recent": list(judging.recent), "example": judging.example},
             "verdicts": [dataclasses.asdict(verdict) for _, verdict in entries],
             "samples": rows,
             "start": self.start,
@@ -76,19 +117,55 @@ class Frontier:
         self.start, self.seconds = host["start"], host["seconds"]
         self.ledger = Ledger(**host["ledger"])
         samples = decode_samples(host["samples"], arrays)
-        pool, num_slots, num_waiting = self.rollout.pool, len(host["slots"]), host["waiting"]
-        for slot, sample in zip(host["slots"], samples[:num_slots], strict=True):
+        pool = self.rollout.pool
+        rest = iter(samples)
+        for slot, sample in zip(host["slots"], itertools.islice(rest, len(host["slots"])), strict=True):
             if slot < len(pool.slots):
                 pool.slots[slot] = sample
             else:
                 pool.waiting.append(sample)
-        pool.waiting.extend(samples[num_slots : num_slots + num_waiting])
-        verdicts = [Verdict(**verdict) for verdict in host["verdicts"]]
-        for sample, verdict in zip(samples[num_slots + num_waiting :], verdicts, strict=True):
-            self.experience.add([sample], [verdict])
+        pool.waiting.extend(itertools.islice(rest, host["waiting"]))
+        if "judging" in host:  # not in checkpoints older than overlapped rewards
+            self.judging.recent.extend(host["judged"]["recent"])
+            self.judging.example = host["judged"]["example"]
+            self.judging.submit(list(itertools.islice(rest, host["judging"])))
+        self.experience.add(list(rest), [Verdict(**verdict) for verdict in host["verdicts"]])
         if device is not None:
             key = jax.random.wrap_key_data(device.key)
             self.rollout.state = dataclasses.replace(device, key=key)
+
+
+def fingerprint(settings: Settings, prompts: str, eos_ids: Sequence[int]) -> dict[str, Any]:
+    """What must be the same for a checkpoint of the workdir to be this run's.
+
+    Args:
+      settings: the run's.
+      prompts: digest of its training questions.
+      eos_ids: ids that end a sample.
+
+    Returns:
+      A JSON dict.
+    """
+    s = settings
+    kept = {"slots": s.rollout.slots, "context_limit": s.context_limit} if s.rollout.kv == KEEP else {}
+    # What the cursor and the prompts' ids stand for.
+    order = {f"data.{name}": getattr(s.data, name) for name in ("generate", "max_prompt_tokens", "shuffle")}
+    sources = {f"data.train.{name}": dataclasses.asdict(source) for name, source in s.data.train.items()}
+    return (
+        network_fingerprint(s.model)
+        | kept
+        | order
+        | sources
+        | {
+            "prompt": dataclasses.asdict(s.prompt),
+            "the training questions (SHA-256)": prompts,
+            "seed": s.seed,
+            "samples_per_prompt": s.rollout.samples_per_prompt,
+            "output_limit": s.rollout.output_limit,
+            "eos_ids": list(eos_ids),
+            "kv": s.rollout.kv,
+        }
+    )
 
 
 def device_state(rollout: SegmentRollout) -> Any:

@@ -1,23 +1,33 @@
-"""What a run reads text with, made from its settings: tokenizer, prompts, verifier."""
+"""What a run reads and judges text with, made from its settings: tokenizer, prompts, judge."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from ulorl_jax.io.hf_tokenizer import HFTokenizer
 from ulorl_jax.io.prompts import Source
 from ulorl_jax.io.tokenizer import ByteTokenizer, Tokenizer, TrustedText
-from ulorl_jax.sections import FileSettings, PromptSettings, TokenizerSettings, VerifySettings
-from ulorl_jax.typed import choose
-from ulorl_jax.types import Verdict
-from ulorl_jax.verify.boxed import BoxedVerifier
-from ulorl_jax.verify.final_answer import FinalAnswerVerifier
+from ulorl_jax.mesh import Layout
+from ulorl_jax.replies import Replies
+from ulorl_jax.rewards import Cached, FirstThen, Judge
+from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine, param_shardings
+from ulorl_jax.rollout.sampling import Sampling
+from ulorl_jax.rollout.segments import KEEP, SegmentSettings
+from ulorl_jax.sections import FileSettings, GenerativeSettings, PromptSettings, TokenizerSettings, VerifySettings
+from ulorl_jax.typed import choose, demand
+from ulorl_jax.verify.comparison import Comparer
+from ulorl_jax.verify.final_answer import FinalAnswer
+from ulorl_jax.verify.rules import Rules
+from ulorl_jax.verify.verifier import REASONED, GenerativeVerifier, RowShapes
+from ulorl_jax.verify.verifier_prompt import VerifierPrompt
+from ulorl_jax.weights import open_weights
 
-VERIFIERS = {"boxed": BoxedVerifier, "final_answer": FinalAnswerVerifier}
+WITH_A_MODEL = ("verifier", "rules_then_verifier")  # kinds of judges that need weights and a device
 
 
 def make_tokenizer(settings: TokenizerSettings, vocab_size: int, folder: Path | None) -> Tokenizer:
@@ -79,17 +89,84 @@ def make_encode(settings: PromptSettings, tokenizer: Tokenizer) -> Callable[[str
     return encode
 
 
-class Verifier(Protocol):
-    """(output text, reference) to a verdict; `version` changes when its verdicts may."""
+def make_judge(settings: VerifySettings, layout: Layout) -> Judge:
+    """The judge that the settings name.
 
-    version: str
+    Args:
+      settings: of its kind, and of what it is made of.
+      layout: of decoding, on the run's mesh; a generative verifier lives on it beside the policy.
 
-    def __call__(self, output: str, reference: str) -> Verdict: ...
+    Returns:
+      The judge; its worker processes start when it is first asked, and end when it is closed.
+
+    Raises:
+      ValueError: the verifier's weights cannot be used as the settings say.
+    """
+    with contextlib.ExitStack() as held:
+
+        def rules() -> Comparer:
+            return held.enter_context(
+                contextlib.closing(Rules(workers=settings.workers, deadline_s=settings.deadline_s))
+            )
+
+        def verifier() -> Comparer:
+            return make_verifier(settings.verifier, layout)
+
+        kinds: dict[str, Callable[[], Comparer]] = {
+            "final_answer": FinalAnswer,
+            "rules": rules,
+            "verifier": verifier,
+            "rules_then_verifier": lambda: FirstThen(rules(), verifier()),
+        }
+        comparer = choose(kinds, settings.kind, "verify.kind")()
+        cached = Cached(comparer, settings.cache, by_question=settings.kind in WITH_A_MODEL)
+        return Judge(cached, settings.marker, held.pop_all())
 
 
-def make_verifier(settings: VerifySettings) -> Verifier:
-    """The rule that the settings name."""
-    return choose(VERIFIERS, settings.kind, "verify.kind")(settings.marker)
+def make_verifier(settings: GenerativeSettings, layout: Layout) -> GenerativeVerifier:
+    """A generative verifier with its weights on the device.
+
+    Args:
+      settings: weights, and how they are asked.
+      layout: of decoding.
+
+    Returns:
+      The verifier.
+
+    Raises:
+      ValueError: weights, prompt or tokenizer cannot be used, or a setting is out of range.
+    """
+    s, section = settings, "verify.verifier"
+    demand(bool(s.weights), f"{section}.weights is the folder of the verifier's weights", s.weights, "set it")
+    for name in ("rows", "prompts_per_row", "output_limit", "segment_length", "slots"):
+        demand(getattr(s, name) >= 1, f"{section}.{name} must be at least 1", getattr(s, name), "set it to more")
+    demand(min(s.row_lengths, default=0) >= 1, f"{section}.row_lengths are tokens", s.row_lengths, "try (1024, 4096)")
+    weights = open_weights(s.weights)
+    model = dataclasses.replace(weights.config, dtype=s.dtype)
+    folder = Path(s.tokenizer.path) if s.tokenizer.path else weights.files
+    tokenizer = make_tokenizer(s.tokenizer, model.vocab_size, folder)
+    # Greedy, so that a verdict does not depend on what was asked before.
+    longest = max(s.row_lengths)
+    spec = EngineSpec(model, s.slots, longest + s.output_limit, Sampling(0.0), tokenizer.eos_ids, layout)
+    params = weights.load(param_shardings(spec), model.dtype)
+    identity, generate = weights.describe()["identity"], None
+    if s.mode == REASONED:
+        segments = SegmentSettings(s.segment_length, s.output_limit, KEEP, s.rows, s.row_lengths)
+        generate = Replies(PolicyEngine(spec, seed=0), params, segments, tokenizer.decode_output)
+        identity = f"{identity}, greedy, at most {s.output_limit} tokens"
+    return GenerativeVerifier(
+        model,
+        params,
+        layout,
+        tokenizer,
+        VerifierPrompt.load(s.weights),
+        RowShapes(s.row_lengths, s.rows, s.prompts_per_row),
+        mode=s.mode,
+        threshold=s.threshold,
+        min_mass=s.min_mass,
+        generate=generate,
+        identity=identity,
+    )
 
 
 def make_source(name: str, file: FileSettings, weight: float = 1.0) -> Source:

@@ -16,26 +16,27 @@ import jax
 import numpy as np
 
 from ulorl_jax.clock import Clock, StopRequest
-from ulorl_jax.evaluate import evaluate, judge_output
-from ulorl_jax.frontier import Frontier, device_state
+from ulorl_jax.evaluate import evaluate
+from ulorl_jax.frontier import Frontier, device_state, fingerprint
 from ulorl_jax.io.checkpoints import Checkpoints
 from ulorl_jax.io.files import write_atomically
 from ulorl_jax.io.metrics import Metrics, read_metrics, write_summary
 from ulorl_jax.io.plots import plot_run
 from ulorl_jax.io.progress import Progress
 from ulorl_jax.io.traces import write_trace
+from ulorl_jax.judging import Judging
 from ulorl_jax.mesh import reshard
 from ulorl_jax.ops.advantages import group_advantages
 from ulorl_jax.ops.packing import fill_ratio, pack
 from ulorl_jax.parts import Parts, make_engine
-from ulorl_jax.rollout.engine import compiled_programs, param_shardings
+from ulorl_jax.rollout.engine import param_shardings
 from ulorl_jax.rollout.pools import ExperiencePool, Released
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.rollout.segments import SegmentRollout
 from ulorl_jax.train.state import refuse_endless_skips, start_state, state_structs
 from ulorl_jax.train.step import batch_shardings
-from ulorl_jax.types import LIMIT, Group, Sample, TrainState, Verdict
-from ulorl_jax.warm_start import fingerprint, first_params
+from ulorl_jax.types import Group, Sample, TrainState
+from ulorl_jax.warm_start import first_params
 
 _group_advantages = jax.jit(group_advantages, static_argnames=("ddof", "eps"))
 SHOWN = ("reward/mean", "entropy/mean", "dmmpt/masked_frac", "rollout/len_mean", "groups/informative", "time/step_s")
@@ -51,16 +52,16 @@ def run(parts: Parts) -> dict[str, Any]:
       The summary, as written to `summary.json`.
 
     Raises:
-      ValueError: a checkpoint of the workdir cannot be used.
+      ValueError: a checkpoint of the workdir cannot be used, or too many answers could not be judged.
       FloatingPointError: too many updates in a row were not finite.
     """
     s = parts.settings
     loop = _Loop(parts)
+    identity = fingerprint(s, parts.prompts.digest, parts.tokenizer.eos_ids)
     with (
         StopRequest() as stop,
-        Checkpoints(
-            parts.workdir / "checkpoints", keep=s.checkpoint.keep, fingerprint=loop.fingerprint()
-        ) as checkpoints,
+        loop.at.judging,
+        Checkpoints(parts.workdir / "checkpoints", keep=s.checkpoint.keep, fingerprint=identity) as checkpoints,
     ):
         resumed = loop.restore(checkpoints)
         if not resumed and not loop.start(stop):
@@ -112,7 +113,11 @@ class _Loop:
         s = self.settings = parts.settings
         self.parts = parts
         self.segments = s.rollout.segment_settings
-        self.at = Frontier(SegmentRollout(parts.engine, self.segments), ExperiencePool(s.rollout.samples_per_prompt))
+        self.at = Frontier(
+            SegmentRollout(parts.engine, self.segments),
+            Judging(parts.judge, parts.tokenizer, s.verify),
+            ExperiencePool(s.rollout.samples_per_prompt),
+        )
         self.clock = Clock()
         self.batch_shardings = batch_shardings(parts.training)
         self.state: TrainState
@@ -131,23 +136,19 @@ class _Loop:
         clock.add("decode", values.pop("time/decode_s"))
         at.ledger.sampled += int(values["rollout/tokens"])
         with clock.phase("verify"):
-            verdicts = [self.judge(sample) for sample in finished]
-        at.experience.add(finished, verdicts)
+            judged, verdicts, rewards = at.judging.exchange(finished)
+        at.experience.add(judged, verdicts)
         released = at.experience.release()
-        values |= self.update(released)
+        values |= rewards | self.update(released)
         at.ledger.uninformative += _tokens(_samples(released.uninformative))
         at.ledger.error += _tokens(released.errors)
         at.ledger.check(at.tokens_in_pools)
         at.step += 1
         with clock.phase("trace"):
             shown = self.settings.traces_per_step
-            if shown and finished:
-                write_trace(parts.workdir, at.step, finished[:shown], verdicts[:shown], parts.tokenizer)
-        return values | self._describe(finished, verdicts, released)
-
-    def judge(self, sample: Sample) -> Verdict:
-        """The verdict of a finished sample."""
-        return judge_output(self.parts.tokenizer.decode_output(sample.output), sample, self.parts.verify)
+            if shown and judged:
+                write_trace(parts.workdir, at.step, judged[:shown], verdicts[:shown], parts.tokenizer)
+        return values | at.describe(finished, released) | {"policy/step": float(self.state.step)}
 
     def update(self, released: Released) -> dict[str, float]:
         """Advantages, packing, the update, and the weights' way to the decoder."""
@@ -191,7 +192,7 @@ class _Loop:
             for name, sampling, samples in modes:
                 # Another seed than the rollout's, whose sample ids the held-out prompts would share.
                 engine = make_engine(s, parts.tokenizer, parts.decoding, sampling, s.seed + 1_000_003)
-                result = evaluate(engine, self.policy, parts.heldout, samples, self.judge, self.segments)
+                result = evaluate(engine, self.policy, parts.heldout, samples, self.at.judging.judge, self.segments)
                 values[f"heldout/{name}"] = result.pop("accuracy")
                 values |= {f"heldout/{name}_{key}": value for key, value in result.items()}
         return values
@@ -225,29 +226,6 @@ class _Loop:
         self.at.seconds = self.clock.totals
         host, arrays, device = self.at.encode()
         checkpoints.save(self.at.step, state=self.state, host=host, arrays=arrays, device=device)
-
-    def fingerprint(self) -> dict[str, Any]:
-        """What must be the same for a checkpoint of the workdir to be this run's."""
-        s = self.settings
-        kept = {"slots": s.rollout.slots, "context_limit": s.context_limit} if self.segments.kv == "keep" else {}
-        # What the cursor and the prompts' ids stand for.
-        order = ("generate", "max_prompt_tokens", "shuffle")
-        sources = {f"data.train.{name}": dataclasses.asdict(source) for name, source in s.data.train.items()}
-        return (
-            fingerprint(self.parts)
-            | kept
-            | {f"data.{name}": getattr(s.data, name) for name in order}
-            | sources
-            | {
-                "prompt": dataclasses.asdict(s.prompt),
-                "the training questions (SHA-256)": self.parts.prompts.digest,
-                "seed": s.seed,
-                "samples_per_prompt": s.rollout.samples_per_prompt,
-                "output_limit": s.rollout.output_limit,
-                "eos_ids": list(self.parts.tokenizer.eos_ids),
-                "kv": s.rollout.kv,
-            }
-        )
 
     def report(self, stop: StopRequest) -> dict[str, Any]:
         """Writes summary.json and the picture; returns the summary."""
@@ -299,33 +277,6 @@ class _Loop:
     def _sync_weights(self) -> None:
         shardings, dtype = param_shardings(self.parts.engine.spec), self.settings.model.dtype
         self.policy = jax.block_until_ready(reshard(self.state.params, shardings, dtype))
-
-    def _describe(self, finished, verdicts, released: Released) -> dict[str, float]:
-        at, lengths = self.at, [sample.num_tokens for sample in finished]
-        rewards = [verdict.reward for verdict in verdicts if verdict.reward is not None]
-        values = {
-            "rollout/finished": len(finished),
-            "groups/informative": len(released.informative),
-            "groups/uninformative": len(released.uninformative),
-            "reward/errors": len(verdicts) - len(rewards),
-            "pool/unfinished": len(at.rollout.pool.occupied),
-            "pool/waiting": len(at.rollout.pool.waiting),
-            "pool/experience": len(at.experience.entries),
-            "ledger/in_pools": at.tokens_in_pools,
-            "rollout/compiles": compiled_programs(),
-            "policy/step": int(self.state.step),
-        } | {f"ledger/{name}": value for name, value in dataclasses.asdict(at.ledger).items()}
-        if rewards:
-            values["reward/mean"] = float(np.mean(rewards))
-        if finished:
-            values |= {
-                "rollout/len_mean": float(np.mean(lengths)),
-                "rollout/len_p50": float(np.percentile(lengths, 50)),
-                "rollout/len_p99": float(np.percentile(lengths, 99)),
-                "rollout/truncated": float(np.mean([sample.finished == LIMIT for sample in finished])),
-                "rollout/segments_mean": float(np.mean([len(sample.segments) for sample in finished])),
-            }
-        return {name: float(value) for name, value in values.items()}
 
 
 def _deal(groups: list[Group], hands: int) -> list[list[Group]]:

@@ -12,20 +12,21 @@ import numpy as np
 import optax
 
 from ulorl_jax.data.chain_sum import write_chain_sum
-from ulorl_jax.inputs import make_encode, make_source, make_tokenizer, make_verifier
+from ulorl_jax.inputs import WITH_A_MODEL, make_encode, make_judge, make_source, make_tokenizer
 from ulorl_jax.io.checkpoint_reader import saved_steps
 from ulorl_jax.io.prompts import Prompts, Source
 from ulorl_jax.io.tokenizer import Tokenizer
 from ulorl_jax.mesh import Layout, make_mesh
 from ulorl_jax.ops import importance
-from ulorl_jax.ops.losses import supervised_loss, ulorl_loss
+from ulorl_jax.ops.losses import ulorl_loss
+from ulorl_jax.rewards import Judge
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.settings import Settings, check_mesh
 from ulorl_jax.train.state import make_optimizer
 from ulorl_jax.train.step import Objective, StepSettings, make_score, make_train_step
-from ulorl_jax.typed import choose
-from ulorl_jax.types import Prompt, Verdict
+from ulorl_jax.typed import choose, demand
+from ulorl_jax.types import Prompt
 from ulorl_jax.weights import HF, open_weights
 
 IMPORTANCE = {
@@ -48,7 +49,7 @@ class Parts:
       encode: a question's text to the ids of its prompt.
       prompts: training questions in their one global order.
       heldout: questions of the evaluation.
-      verify: (output text, reference) to a verdict.
+      judge: of outputs; the run closes it.
       engine: the decoder, at the rollout's sampling settings.
       optimizer: of the RL stage.
       train_step: (state, batch, scores or None) to (state, metrics).
@@ -63,7 +64,7 @@ class Parts:
     encode: Callable[[str], np.ndarray]
     prompts: Prompts
     heldout: list[Prompt]
-    verify: Callable[[str, str], Verdict]
+    judge: Judge
     engine: PolicyEngine
     optimizer: optax.GradientTransformation
     train_step: Callable[..., Any]
@@ -89,6 +90,13 @@ def make_parts(settings: Settings, workdir: Path) -> Parts:
     mesh = make_mesh(data=s.mesh.data, fsdp=s.mesh.fsdp, tensor=s.mesh.tensor)
     training, decoding = Layout(mesh, "training"), Layout(mesh, "decoding")
     check_mesh(s, training.ways("rows"), decoding.ways("slots"))
+    demand(
+        not (s.verify.overlap and s.verify.kind in WITH_A_MODEL and mesh.size > 1),
+        f"verify.overlap with verify.kind={s.verify.kind} starts programs of several devices from two threads, and two "
+        f"that wait for each other's devices never end",
+        f"{mesh.size} devices",
+        "set verify.overlap=False, or verify.kind=rules",
+    )
     warm = s.warm_start
     if warm.checkpoint and not (Path(warm.checkpoint).is_dir() or _has_begun(workdir)):
         raise ValueError(
@@ -97,7 +105,6 @@ def make_parts(settings: Settings, workdir: Path) -> Parts:
         )
     tokenizer = make_tokenizer(s.tokenizer, s.model.vocab_size, tokenizer_folder(s, workdir))
     encode = make_encode(s.prompt, tokenizer)
-    verify = make_verifier(s.verify)
     heldout = read_prompts(s, workdir, encode, "heldout").all()[: s.data.heldout_rows]
     old_logp = choose(IMPORTANCE, s.loss.importance, "loss.importance")
     optimizer = make_optimizer(s.optimizer)
@@ -115,7 +122,7 @@ def make_parts(settings: Settings, workdir: Path) -> Parts:
         encode=encode,
         prompts=read_prompts(s, workdir, encode, "train", heldout),
         heldout=heldout,
-        verify=verify,
+        judge=make_judge(s.verify, decoding),
         engine=make_engine(s, tokenizer, decoding, s.rollout.sampling, s.seed),
         optimizer=optimizer,
         train_step=make_train_step(s.model, objective, optimizer, training, step_settings),
@@ -215,12 +222,6 @@ def data_sources(settings: Settings, workdir: Path) -> dict[str, list[Source]]:
     folder = workdir / "data" / f"seed_{settings.seed}_limit_{settings.rollout.output_limit}"
     made = make(folder, seed=settings.seed, max_output_tokens=settings.rollout.output_limit)
     return {split: [Source(split, path, 1.0, "question", "answer", "id")] for split, path in made.items()}
-
-
-def supervised_objective(logp, entropy, micro, first):
-    """Cross entropy of the answers, as an `Objective`."""
-    del entropy, first
-    return supervised_loss(logp, micro.mask, num_tokens=micro.num_tokens)
 
 
 def _has_begun(workdir: Path) -> bool:

@@ -73,11 +73,42 @@ class DataSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class GenerativeSettings:
+    """A generative verifier: its weights, and how they are asked."""
+
+    weights: str
+    dtype: str
+    tokenizer: TokenizerSettings
+    mode: str
+    threshold: float
+    min_mass: float
+    row_lengths: tuple[int, ...]
+    rows: int
+    prompts_per_row: int
+    output_limit: int
+    segment_length: int
+    slots: int
+
+
+@dataclasses.dataclass(frozen=True)
 class VerifySettings:
     """How an answer is judged."""
 
     kind: str
     marker: str
+    workers: int
+    deadline_s: float
+    cache: int
+    verifier: GenerativeSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class RewardSettings(VerifySettings):
+    """How an answer is judged in training: when, and how many may stay without a verdict."""
+
+    overlap: bool
+    max_error_rate: float
+    error_window: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,6 +203,23 @@ class CheckpointSettings:
 
     every: int
     keep: int
+
+
+def check_verify(verify: VerifySettings) -> None:
+    """Refuses a judge that cannot work; the verifier checks its own settings where it is made.
+
+    Raises:
+      ValueError: what was wrong, the value got, a value that works.
+    """
+    for name, least, remedy in (("workers", 1, "one per core to spare"), ("cache", 0, "0 remembers nothing")):
+        value = getattr(verify, name)
+        demand(value >= least, f"verify.{name} must be at least {least}", value, remedy)
+    demand(verify.deadline_s > 0, "verify.deadline_s is in seconds, more than 0", verify.deadline_s, "5.0 is usual")
+    demand(bool(verify.marker.strip()), "verify.marker stands before an answer", verify.marker, 'try "####"')
+    if isinstance(verify, RewardSettings):
+        rate, window = verify.max_error_rate, verify.error_window
+        demand(0 <= rate <= 1, "verify.max_error_rate is a share, from 0 to 1", rate, "1.0 never stops a run")
+        demand(window >= 1, "verify.error_window counts verdicts, at least 1", window, "256 is a good start")
 
 
 def check_prompt(prompt: PromptSettings, tokenizer: TokenizerSettings) -> None:

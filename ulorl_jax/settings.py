@@ -19,12 +19,13 @@ from ulorl_jax.sections import (
     LossSettings,
     MeshSettings,
     PromptSettings,
+    RewardSettings,
     RolloutSettings,
     TokenizerSettings,
     TrainSettings,
-    VerifySettings,
     WarmStartSettings,
     check_prompt,
+    check_verify,
 )
 from ulorl_jax.train.state import OptimizerSettings
 from ulorl_jax.typed import build, demand
@@ -41,7 +42,7 @@ class Settings:
     tokenizer: TokenizerSettings
     prompt: PromptSettings
     data: DataSettings
-    verify: VerifySettings
+    verify: RewardSettings
     rollout: RolloutSettings
     loss: LossSettings
     train: TrainSettings
@@ -162,6 +163,12 @@ def check(settings: Settings) -> None:
         m,
         "set rollout.segments=1, or loss.importance=pois or sais",
     )
+    demand(
+        s.loss.importance != "tois" or not s.verify.overlap,
+        "loss.importance=tois trains on the newest policy's outputs alone, verify.overlap on those of a step before",
+        s.verify.overlap,
+        "set verify.overlap=False, or loss.importance=pois or sais",
+    )
     for name, o in (("optimizer", s.optimizer), ("warm_start.optimizer", s.warm_start.optimizer)):
         demand(
             o.decay_steps == 0 or o.decay_steps > o.warmup_steps,
@@ -177,6 +184,7 @@ def check(settings: Settings) -> None:
         "without an end token every sample runs to L and is worth 0",
     )
     check_prompt(s.prompt, s.tokenizer)
+    check_verify(s.verify)
     demand(
         "{answer}" in s.warm_start.answer,
         "warm_start.answer is what is learned, so it must hold {answer}, the place of a row's answer",

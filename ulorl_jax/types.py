@@ -133,15 +133,32 @@ class Sample:
 
 
 @dataclasses.dataclass(frozen=True)
-class Verdict:
-    """What a verifier says of one answer.
+class Attempt:
+    """A finished output as text, with what it is judged by.
 
     Attributes:
-      reward: 1.0 right, 0.0 wrong, None when the verifier could not tell: an
-        error, which is counted and never trained as a 0.
+      question: the problem's text; "" where it is not known.
+      reference: the true answer, as the data writes it.
+      output: the text that was written, without its end token.
+      truncated: it reached L: nobody is asked about it.
+    """
+
+    question: str
+    reference: str
+    output: str
+    truncated: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What a judge says of one attempt.
+
+    Attributes:
+      reward: 1.0 right, 0.0 wrong, None when nobody could tell: an error, which is
+        counted and never trained as a 0.
       reason: for people: the answer that was read, or what failed.
-      answer: the predicted answer in the verifier's normal form, None where there is none;
-        outputs with equal answers vote together for a majority.
+      answer: the predicted answer in its normal form, None where none was read; outputs with
+        equal answers vote together for a majority.
     """
 
     reward: float | None

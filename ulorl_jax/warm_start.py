@@ -17,19 +17,11 @@ from ulorl_jax.io.hf_weights import CONFIG, GENERATION
 from ulorl_jax.io.metrics import Metrics
 from ulorl_jax.io.progress import Progress
 from ulorl_jax.io.prompts import collapse, load_rows
-from ulorl_jax.ops.packing import pack
-from ulorl_jax.parts import Parts, data_sources, supervised_objective
+from ulorl_jax.parts import Parts, data_sources
 from ulorl_jax.settings import Settings
-from ulorl_jax.train.state import (
-    init_state,
-    make_optimizer,
-    refuse_endless_skips,
-    start_state,
-    state_shardings,
-    state_structs,
-)
-from ulorl_jax.train.step import StepSettings, batch_shardings, make_train_step
-from ulorl_jax.types import EOS, Prompt, Sample, Segment
+from ulorl_jax.supervised import RowSettings, Supervised, worked_sample
+from ulorl_jax.train.state import init_state, start_state, state_shardings, state_structs
+from ulorl_jax.types import Sample
 from ulorl_jax.weights import HF, Weights, copy_files, copy_side_files, open_weights, side_files
 from ulorl_jax.weights import fingerprint as network_fingerprint
 
@@ -108,8 +100,7 @@ def supervised_samples(parts: Parts) -> tuple[list[Sample], dict[str, int]]:
         if len(question) + len(answer) > warm.row_length:
             left_out["too_long"] += 1
             continue
-        segment = Segment(answer, np.zeros(len(answer), np.float32), 0, "prefill")
-        samples.append(Sample(index, Prompt(index, question, "")).append(segment, EOS))
+        samples.append(worked_sample(index, question, answer))
     if len(samples) < warm.samples:
         raise ValueError(
             f"{len(samples)} rows of {path} fit warm_start.row_length={warm.row_length} tokens, an update wants "
@@ -189,12 +180,10 @@ def _made_before(folder: Path, parts: Parts, recipe: dict[str, Any]) -> Any | No
 def _train(parts: Parts, weights: Weights | None, stop: StopRequest) -> Any | None:
     s, warm = parts.settings, parts.settings.warm_start
     samples, left_out = supervised_samples(parts)
-    optimizer = make_optimizer(warm.optimizer)
-    settings = StepSettings(temperature=1.0, logprob_chunk=s.train.logprob_chunk)
-    step = make_train_step(s.model, supervised_objective, optimizer, parts.training, settings)
-    state = start_state(_initial(parts, weights), s.model, optimizer, parts.training)
+    rows = RowSettings(warm.rows, warm.row_length, s.train.logprob_chunk, s.train.max_skipped_in_a_row)
+    supervised = Supervised(s.model, warm.optimizer, parts.training, rows, "warm_start.optimizer")
+    state = start_state(_initial(parts, weights), s.model, supervised.optimizer, parts.training)
     order = np.random.default_rng([s.seed, len(samples)])
-    shardings = batch_shardings(parts.training)
     with (
         Metrics(parts.workdir / "warm_start_metrics", after_step=-1) as metrics,
         Progress(warm.steps, "supervised warm start") as progress,
@@ -205,12 +194,9 @@ def _train(parts: Parts, weights: Weights | None, stop: StopRequest) -> Any | No
             if stop:
                 return None
             chosen = [samples[i] for i in order.choice(len(samples), warm.samples, replace=False)]
-            ones = np.ones(len(chosen), np.float32)
-            batch = pack(chosen, ones, ones, lengths=[warm.row_length], rows_per_micro_batch=warm.rows)
-            state, values = step(state, jax.device_put(batch, shardings), None)
+            state, values = supervised.update(state, chosen)
             if number % LOG_EVERY == 0 or number == warm.steps:
-                refuse_endless_skips(state, s.train.max_skipped_in_a_row, "warm_start.optimizer")
-                row = {name: float(values[name]) for name in ("loss/supervised", "train/grad_norm", "train/skipped")}
+                row = supervised.row(state, values)
                 metrics.write(number, row)
                 progress.update(number, row)
     return state.params

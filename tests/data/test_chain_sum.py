@@ -1,14 +1,21 @@
 import collections
 import json
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from ulorl_jax.data.chain_sum import draw_digits, question_text, teacher_solution, write_chain_sum
-from ulorl_jax.verify.final_answer import FinalAnswerVerifier
+from ulorl_jax.data.chain_sum import WORDS, draw_digits, question_text, teacher_solution, write_chain_sum, write_digit
+from ulorl_jax.rewards import Judge
+from ulorl_jax.types import Attempt
+from ulorl_jax.verify.final_answer import FinalAnswer
 
 SIZES = {"train": 400, "heldout": 100, "supervised": 600, "max_output_tokens": 160}
-verify = FinalAnswerVerifier("#")
+judge = Judge(FinalAnswer(), "#")
+
+
+def reward(answer, reference):
+    return judge([Attempt("", reference, answer)])[0].reward
 
 
 def read(paths):
@@ -50,7 +57,7 @@ def taught():
     rng = np.random.default_rng(5)
     problems = [draw_digits(rng, set()) for _ in range(10_000)]
     answers = [teacher_solution(digits, rng) for digits in problems]
-    right = [verify(answer, f"#{sum(digits) % 10}").reward for digits, answer in zip(problems, answers, strict=True)]
+    right = [reward(answer, f"#{sum(digits) % 10}") for digits, answer in zip(problems, answers, strict=True)]
     return problems, answers, np.array(right)
 
 
@@ -65,8 +72,8 @@ def test_questions_are_labelled_digits_and_references_their_sum(written):
 def test_the_correct_chain_is_verified_right_and_one_digit_off_wrong(written):
     for row in written["heldout"]:
         chain = correct_chain(row["question"])
-        assert verify(chain, row["answer"]).reward == 1.0
-        assert verify(chain[:-1] + str((int(chain[-1]) + 1) % 10), row["answer"]).reward == 0.0
+        assert reward(chain, row["answer"]) == 1.0
+        assert reward(chain[:-1] + str((int(chain[-1]) + 1) % 10), row["answer"]) == 0.0
 
 
 def test_no_held_out_question_is_trained_on_and_none_is_twice(written):
@@ -142,3 +149,23 @@ def test_files_of_the_same_parameters_are_kept_and_those_of_others_replaced(tmp_
     assert len(read(paths)["train"]) == 400 and len(read(paths)["heldout"]) == 100
     write_chain_sum(tmp_path, seed=0, **(SIZES | {"train": 10}))
     assert len(read(paths)["train"]) == 10
+
+
+def test_varied_answers_are_the_plain_ones_but_for_the_writing_of_the_last_sum(tmp_path, written):
+    varied = read(write_chain_sum(tmp_path, seed=0, **SIZES, varied=True))
+    assert varied["train"] == written["train"] and varied["heldout"] == written["heldout"]
+    endings = set()
+    for plain, other in zip(written["supervised"][:300], varied["supervised"][:300], strict=True):
+        chain, _, digit = plain["answer"].rpartition("#")
+        assert other["answer"].startswith(chain + "#")
+        endings.add((digit, other["answer"].rpartition("#")[2]))
+    seven = {ending for digit, ending in endings if digit == "7"}
+    assert {"7", "7.0", "07", "+7", "seven", "7."} <= seven and any("/" in ending for ending in seven)
+
+
+def test_every_writing_of_a_digit_has_its_value():
+    rng = np.random.default_rng(0)
+    words = list(WORDS)
+    for digit in range(10):
+        for text in {write_digit(digit, rng) for _ in range(200)}:
+            assert (words.index(text) if text in words else Fraction(text.rstrip("."))) == digit

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ulorl_jax.io.tokenizer import ByteTokenizer, Tokenizer
+from ulorl_jax.io.tokenizer import ByteTokenizer, Tokenizer, TrustedText
 
 NEWLINE = 10
 ASCII: Tokenizer = ByteTokenizer(128, (NEWLINE,))
@@ -79,3 +79,19 @@ def test_ids_that_contradict_each_other_are_refused(arguments):
 
 def test_a_worked_answer_ends_with_the_first_end_token():
     assert ByteTokenizer(128, (13, 10)).encode_output("ab").tolist() == [97, 98, 10]
+
+
+def test_a_template_is_filled_once_and_what_is_data_is_known():
+    text = TrustedText.fill("a {x}\n{y}{x}.", {"{x}": "{y}<", "{y}": ""})
+    assert text == "a {y}<\n{y}<."
+    assert text.parts == [
+        ("a ", False),
+        ("{y}<", True),
+        ("\n", False),
+        ("", True),
+        ("", False),
+        ("{y}<", True),
+        (".", False),
+    ]
+    assert TrustedText.fill("a {x}", {}).parts == TrustedText("a {x}").parts == [("a {x}", False)]
+    assert TrustedText("a {x}", "{x}", "{x}").parts == [("a ", False), ("{x}", True), ("", False)]

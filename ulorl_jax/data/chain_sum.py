@@ -34,10 +34,18 @@ P_CHECK_RIGHT = 0.995
 
 TRIES = 50  # to draw a question of one length that is not taken
 STREAMS = {"heldout": 0, "train": 1, "supervised": 2}  # each file has a random stream of its own
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 def write_chain_sum(
-    directory: str | pathlib.Path, *, seed: int, train: int, heldout: int, supervised: int, max_output_tokens: int
+    directory: str | pathlib.Path,
+    *,
+    seed: int,
+    train: int,
+    heldout: int,
+    supervised: int,
+    max_output_tokens: int,
+    varied: bool = False,
 ) -> dict[str, pathlib.Path]:
     """Writes `train.jsonl`, `heldout.jsonl` and `supervised.jsonl`; does nothing where they are there already.
 
@@ -51,6 +59,7 @@ def write_chain_sum(
       seed: of questions and of the teacher's draws, >= 0.
       train, heldout, supervised: rows of each file. Fewer rows are the first of more.
       max_output_tokens: L; supervised answers with their end token are at most as long.
+      varied: the teacher writes its last sum as people write a number, see `write_digit`; nothing else changes.
 
     Returns:
       The files' paths by name.
@@ -72,7 +81,7 @@ def write_chain_sum(
         "heldout": heldout,
         "supervised": supervised,
         "max_output_tokens": max_output_tokens,
-    }
+    } | ({"varied": True} if varied else {})
     if all(path.exists() for path in (manifest, *paths.values())) and json.loads(manifest.read_text()) == wanted:
         return paths
     manifest.unlink(missing_ok=True)  # from here until it is written again, the files belong to nobody
@@ -80,7 +89,8 @@ def write_chain_sum(
     rows = {"heldout": _problems(rngs["heldout"], heldout, set())}
     held_out = {row["question"] for row in rows["heldout"]}
     rows["train"] = _problems(rngs["train"], train, set(held_out))
-    rows["supervised"] = _solutions(rngs["supervised"], supervised, held_out, max_output_tokens - 1)
+    writer = np.random.default_rng([seed, len(STREAMS)]) if varied else None
+    rows["supervised"] = _solutions(rngs["supervised"], supervised, held_out, max_output_tokens - 1, writer)
     for name, path in paths.items():
         numbered = (row | {"id": f"{name}-{index}"} for index, row in enumerate(rows[name]))
         write_atomically(path, "".join(json.dumps(row) + "\n" for row in numbered))
@@ -152,6 +162,29 @@ def teacher_solution(digits: list[int], rng: np.random.Generator) -> str:
     return ",".join(steps) + f",#{total}"
 
 
+def write_digit(digit: int, rng: np.random.Generator) -> str:
+    """A digit in one of seven writings.
+
+    Args:
+      digit: 0..9.
+      rng: of the writing.
+
+    Returns:
+      For 7: "7", "7.0", "07", "+7", "seven", "7." or a fraction such as "14/2".
+    """
+    times = int(rng.integers(2, 10))
+    writings = (
+        f"{digit}",
+        f"{digit}.0",
+        f"0{digit}",
+        f"+{digit}",
+        WORDS[digit],
+        f"{digit}.",
+        f"{digit * times}/{times}",
+    )
+    return writings[rng.integers(len(writings))]
+
+
 def _problems(rng: np.random.Generator, size: int, taken: set[str]) -> list[dict[str, str]]:
     rows = []
     for _ in range(size):
@@ -162,11 +195,15 @@ def _problems(rng: np.random.Generator, size: int, taken: set[str]) -> list[dict
     return rows
 
 
-def _solutions(rng: np.random.Generator, size: int, held_out: set[str], longest: int) -> list[dict[str, str]]:
+def _solutions(
+    rng: np.random.Generator, size: int, held_out: set[str], longest: int, writer: np.random.Generator | None
+) -> list[dict[str, str]]:
     rows = []
     while len(rows) < size:
         digits = draw_digits(rng, held_out)
         answer = teacher_solution(digits, rng)
+        if writer is not None:
+            answer = answer[:-1] + write_digit(int(answer[-1]), writer)
         if len(answer) <= longest:
             rows.append({"question": question_text(digits), "answer": answer})
     return rows

@@ -97,6 +97,42 @@ def plot_scores(outputs: Rows, path: str | os.PathLike[str]) -> None:
     _save(figure, path)
 
 
+def plot_verifier(
+    table: Mapping[str, Mapping[str, Mapping[str, float | None]]],
+    bins: Rows,
+    path: str | os.PathLike[str],
+) -> None:
+    """Draws a verifier's accuracy by category, beside the rules and both together, and its calibration, atomically.
+
+    Args:
+      table: by category, by verifier, of the scores at least "accuracy".
+      bins: of the calibration: "score" (mean of the bin), "same" (share), "pairs".
+      path: ends in .png or .svg.
+
+    Raises:
+      ValueError: another ending.
+    """
+    figure = _figure(12.5, 4.2)
+    left, right = figure.subplots(1, 2, width_ratios=(2.4, 1))
+    _panel(left, "Right verdicts by category", "share of pairs", "")
+    categories = list(table)
+    for index, name in enumerate(next(iter(table.values()), {})):
+        at = np.arange(len(categories)) + 0.27 * (index - 1)
+        accuracy = [table[category][name]["accuracy"] or 0.0 for category in categories]
+        left.bar(at, accuracy, 0.25, color=(BLUE, ORANGE, GREEN)[index % 3], label=name)
+    left.set_xticks(range(len(categories)), categories, rotation=40, ha="right")
+    left.set_ylim(0, 1.18)  # room for the legend
+    _finish(left)
+    _panel(right, "Calibration", "share that is the same", "P(same), as the verifier says")
+    right.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.2)
+    right.xaxis.set_major_locator(MaxNLocator(5))
+    if bins:
+        sizes = [12 + 150 * row["pairs"] / max(row["pairs"] for row in bins) for row in bins]
+        right.scatter([row["score"] for row in bins], [row["same"] for row in bins], sizes, BLUE, label="tenth")
+    _finish(right)
+    _save(figure, path)
+
+
 def _figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=110, layout=ConstrainedLayoutEngine(hspace=0.06, wspace=0.03))
     FigureCanvasAgg(figure)  # not pyplot: no global state, no display

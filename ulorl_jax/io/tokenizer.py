@@ -1,6 +1,7 @@
 """Text to token ids and back: the only room besides verify/ that knows text."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -72,8 +73,22 @@ class TrustedText(str):
     parts: list[tuple[str, bool]]
 
     def __new__(cls, template: str, place: str = "", data: str = ""):
-        first, *others = template.split(place) if place else [template]
-        parts = [(first, False)] + [part for other in others for part in ((data, True), (other, False))]
+        return cls.fill(template, {place: data} if place else {})
+
+    @classmethod
+    def fill(cls, template: str, data: Mapping[str, str]) -> "TrustedText":
+        """A template with several places.
+
+        Args:
+          template: as above.
+          data: of each place its text; a place spelled out in a text is data and is not filled.
+
+        Returns:
+          The text.
+        """
+        places = "|".join(map(re.escape, data))
+        pieces = re.split(f"({places})", template) if places else [template]
+        parts = [(data.get(piece, piece), piece in data) for piece in pieces]
         text = super().__new__(cls, "".join(part for part, _ in parts))
         text.parts = parts
         return text

@@ -71,7 +71,7 @@ class Released:
     Attributes:
       informative: groups with 0 < number correct < size: they are trained.
       uninformative: groups that carry no advantage: all right, all wrong, or a single sample.
-      errors: samples no verifier could judge; they left their group.
+      errors: samples that nobody could judge; they left their group.
     """
 
     informative: list[Group]
@@ -145,10 +145,10 @@ class Ledger:
     skipped: int = 0
 
     def check(self, in_pools: int) -> None:
-        """Every sampled token is in exactly one place: the four above or a pool.
+        """Every sampled token is in exactly one place: the four above, a pool, or with a sample that is being judged.
 
         Args:
-          in_pools: tokens of the samples in both pools.
+          in_pools: tokens of the samples in both pools and of those being judged.
 
         Raises:
           RuntimeError: the books do not balance: tokens were lost or counted twice.

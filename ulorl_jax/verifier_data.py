@@ -1,0 +1,128 @@
+"""Pairs of answers with their verdicts, from files and from the generator, and as samples to learn from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ulorl_jax.data.answer_pairs import AnswerPair, generate_pairs
+from ulorl_jax.io.rows import field, read_rows, text_field
+from ulorl_jax.io.tokenizer import Tokenizer
+from ulorl_jax.supervised import worked_sample
+from ulorl_jax.types import Sample
+from ulorl_jax.verify.comparison import DIFFERENT, SAME, Pair
+from ulorl_jax.verify.verifier_prompt import VerifierPrompt
+
+VERDICTS = {"same": True, "different": False, "true": True, "false": False, "1": True, "0": False, "1.0": True} | {
+    "0.0": False,
+    "yes": True,
+    "no": False,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PairFileSettings:
+    """A file of judged pairs, and the names of its fields; "" where it has none."""
+
+    path: str
+    question_field: str
+    reference_field: str
+    predicted_field: str
+    same_field: str
+    category_field: str
+    why_field: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PairDataSettings:
+    """What is learned from, and what is measured on."""
+
+    generate: int
+    test_generate: int
+    train: dict[str, PairFileSettings]
+    test: dict[str, PairFileSettings]
+
+
+def read_pairs(settings: PairDataSettings, split: str, seed: int) -> list[AnswerPair]:
+    """All pairs of a split: the generated ones, then those of the files.
+
+    Args:
+      settings: how many, and which files.
+      split: "train" or "test"; generated pairs of the two share neither values nor phrasings.
+      seed: of the generated pairs.
+
+    Returns:
+      The pairs; a file's row without a category has the file's name.
+
+    Raises:
+      ValueError: there is no pair, or a row is broken; names the file and the row.
+    """
+    count, files = (settings.generate, settings.train) if split == "train" else (settings.test_generate, settings.test)
+    pairs = generate_pairs(count, seed=seed, split=split) if count else []
+    for name, file in files.items():
+        pairs += [_pair(row, file, name, where) for where, row in read_rows(file.path)]
+    if not pairs:
+        key = "data.generate" if split == "train" else "data.test_generate"
+        raise ValueError(f"there are no pairs to {split} on; set {key} to a number, or name files in data.{split}")
+    return pairs
+
+
+def encode_pairs(
+    pairs: Sequence[AnswerPair], tokenizer: Tokenizer, prompt: VerifierPrompt, reasoned: np.ndarray, row_length: int
+) -> tuple[list[Sample], dict[str, int]]:
+    """Pairs as worked samples.
+
+    Args:
+      pairs: what to learn.
+      tokenizer: of the verifier.
+      prompt: what it is asked.
+      reasoned: `[len(pairs)]` bool, which of them are learned with a justification; one without a why is not.
+      row_length: tokens; longer samples are left out.
+
+    Returns:
+      The samples, and how many pairs were left out, by reason.
+    """
+    samples, left_out = [], {}
+    for index, (pair, justified) in enumerate(zip(pairs, reasoned, strict=True)):
+        justified = bool(justified and pair.why)
+        try:
+            question = prompt.encode(tokenizer, to_pair(pair), justified)
+            answer = tokenizer.encode_output(prompt.target(pair.same, pair.why, justified))
+        except ValueError as error:
+            why = type(error).__name__
+        else:
+            if len(question) + len(answer) <= row_length:
+                samples.append(worked_sample(index, question, answer))
+                continue
+            why = "longer than a row"
+        left_out[why] = left_out.get(why, 0) + 1
+    return samples, left_out
+
+
+def to_pair(pair: AnswerPair) -> Pair:
+    """What a comparer is given of a judged pair."""
+    return Pair(pair.question, pair.reference, pair.predicted)
+
+
+def _pair(row: Mapping[str, Any], file: PairFileSettings, name: str, where: str) -> AnswerPair:
+    def text(key: str, default: str = "") -> str:
+        return text_field(row, key, where) if key else default
+
+    given = field(row, file.same_field, where)
+    verdict = VERDICTS.get(str(given).strip().lower())
+    if verdict is None:
+        raise ValueError(
+            f"{where}: the field {file.same_field!r} must be a verdict, one of true and false, {SAME!r} and "
+            f"{DIFFERENT!r}, yes and no, 1 and 0; got {given!r}"
+        )
+    return AnswerPair(
+        question=text(file.question_field),
+        reference=text(file.reference_field),
+        predicted=text(file.predicted_field),
+        same=verdict,
+        category=text(file.category_field, name),
+        why=text(file.why_field),
+    )

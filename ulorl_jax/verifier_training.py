@@ -1,0 +1,308 @@
+"""Trains the generative verifier on judged pairs, and measures it beside the rules on pairs it has not seen.
+
+A run goes on where its workdir left off: which pairs an update learns from is a function of
+(data, seed, update) alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ulorl_jax.clock import StopRequest
+from ulorl_jax.inputs import make_tokenizer
+from ulorl_jax.io.checkpoints import Checkpoints
+from ulorl_jax.io.files import write_atomically
+from ulorl_jax.io.metrics import Metrics, write_summary
+from ulorl_jax.io.plots import plot_verifier
+from ulorl_jax.io.progress import Progress
+from ulorl_jax.mesh import Layout, make_mesh
+from ulorl_jax.models.qwen3 import Qwen3Config
+from ulorl_jax.parts import make_workdir
+from ulorl_jax.sections import CheckpointSettings, MeshSettings, TokenizerSettings
+from ulorl_jax.supervised import RowSettings, Supervised
+from ulorl_jax.train.state import OptimizerSettings, init_state, start_state, state_shardings, state_structs
+from ulorl_jax.typed import build, demand
+from ulorl_jax.types import Sample, TrainState
+from ulorl_jax.verifier_data import PairDataSettings, encode_pairs, read_pairs, to_pair
+from ulorl_jax.verifier_report import calibration, confusion, markdown, tabulate
+from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE
+from ulorl_jax.verify.rules import Rules
+from ulorl_jax.verify.verifier import GenerativeVerifier, RowShapes
+from ulorl_jax.verify.verifier_prompt import VerifierPrompt
+from ulorl_jax.weights import HF, Weights, copy_side_files, fingerprint, open_weights
+
+LOG_EVERY = 20  # updates between two rows of metrics
+SHORTEST_PROMPT = 16  # tokens; bounds how many share a row when they are judged
+
+
+@dataclasses.dataclass(frozen=True)
+class UpdateSettings:
+    """What an update learns from."""
+
+    pairs: int
+    reasoned: float
+    rows: int
+    row_length: int
+    logprob_chunk: int
+    max_skipped_in_a_row: int
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasureSettings:
+    """How the verifier is measured on the test pairs."""
+
+    every: int
+    pairs: int
+    threshold: float
+    min_mass: float
+    workers: int
+    deadline_s: float
+
+
+@dataclasses.dataclass(frozen=True)
+class VerifierSettings:
+    """A verifier's training; see `configs/verifier_base.py` for what every field means."""
+
+    seed: int
+    steps: int
+    weights: str
+    model: Qwen3Config
+    mesh: MeshSettings
+    tokenizer: TokenizerSettings
+    prompt: VerifierPrompt
+    data: PairDataSettings
+    update: UpdateSettings
+    optimizer: OptimizerSettings
+    evaluation: MeasureSettings
+    checkpoint: CheckpointSettings
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> VerifierSettings:
+        """Settings from a plain nested dict, such as `ConfigDict.to_dict()`.
+
+        Raises:
+          ValueError: an unknown, missing or wrongly typed key, or settings that
+            contradict each other; the message names the key and a value that works.
+        """
+        settings = build(cls, values)
+        check(settings)
+        return settings
+
+
+def check(settings: VerifierSettings) -> None:
+    """Refuses settings that contradict each other.
+
+    Raises:
+      ValueError: what was wrong, the value got, a value that works.
+    """
+    s = settings
+    for name, least, value in (
+        ("seed", 0, s.seed),
+        ("steps", 1, s.steps),
+        ("data.generate", 0, s.data.generate),
+        ("data.test_generate", 0, s.data.test_generate),
+        ("update.pairs", 1, s.update.pairs),
+        ("update.rows", 1, s.update.rows),
+        ("update.row_length", 2, s.update.row_length),
+        ("evaluation.every", 1, s.evaluation.every),
+        ("evaluation.pairs", 1, s.evaluation.pairs),
+        ("evaluation.workers", 1, s.evaluation.workers),
+        ("checkpoint.every", 1, s.checkpoint.every),
+        ("checkpoint.keep", 1, s.checkpoint.keep),
+    ):
+        demand(value >= least, f"{name} must be at least {least}", value, f"set it to {least} or more")
+    demand(0 <= s.update.reasoned <= 1, "update.reasoned is a share of the pairs", s.update.reasoned, "0.5 is half")
+    demand(
+        not (s.prompt.chat and s.tokenizer.kind == "bytes"),
+        "prompt.chat needs the chat template of tokenizer.kind=hf",
+        s.tokenizer.kind,
+        "set prompt.chat=False",
+    )
+
+
+def run_training(settings: VerifierSettings, workdir: Path) -> dict[str, Any]:
+    """Trains, or goes on where the workdir left off; SIGTERM and Ctrl-C save and end it.
+
+    Args:
+      settings: checked settings.
+      workdir: gets checkpoints/, verifier.json, report.json, report.md, calibration.png, summary.json.
+
+    Returns:
+      The summary as written; where it was stopped, how far it came.
+
+    Raises:
+      ValueError: data, weights or workdir cannot be used.
+      FloatingPointError: too many updates in a row were not finite.
+    """
+    make_workdir(workdir)
+    training = _Training(settings, workdir)
+    with (
+        StopRequest() as stop,
+        Checkpoints(
+            workdir / "checkpoints", keep=settings.checkpoint.keep, fingerprint=fingerprint(training.model)
+        ) as checkpoints,
+    ):
+        training.start(checkpoints)
+        # Only now: a training that was refused has not touched the folder of the one that is there.
+        write_atomically(workdir / "config.json", json.dumps(dataclasses.asdict(settings), indent=2) + "\n")
+        settings.prompt.save(workdir)
+        training.run(checkpoints, stop)
+        if training.done < settings.steps:
+            return {"stopped": stop.requested, "updates": training.done}
+    return training.report()
+
+
+class _Training:
+    """The pairs, the network, and how far it is."""
+
+    def __init__(self, settings: VerifierSettings, workdir: Path):
+        s = self.settings = settings
+        self.workdir = workdir
+        self.weights: Weights | None = open_weights(s.weights) if s.weights else None
+        computed = {"dtype": s.model.dtype, "remat": s.model.remat}
+        self.model = dataclasses.replace(self.weights.config, **computed) if self.weights else s.model
+        folder = Path(s.tokenizer.path) if s.tokenizer.path else self.weights.files if self.weights else None
+        self.tokenizer = make_tokenizer(s.tokenizer, self.model.vocab_size, folder)
+        mesh = make_mesh(**dataclasses.asdict(s.mesh))
+        self.layout = Layout(mesh, "training")
+        u = s.update
+        rows = RowSettings(u.rows, u.row_length, u.logprob_chunk, u.max_skipped_in_a_row)
+        self.supervised = Supervised(self.model, s.optimizer, self.layout, rows, "optimizer")
+        self.test = read_pairs(s.data, "test", s.seed)
+        self.pairs = read_pairs(s.data, "train", s.seed)
+        self.left_out: dict[str, int] = {}
+        self._orders: dict[int, np.ndarray] = {}  # of the newest epochs
+        self.done, self.seconds = 0, 0.0
+        self.state: TrainState
+
+    def start(self, checkpoints: Checkpoints) -> None:
+        """The newest state of the workdir, or the first one."""
+        optimizer = self.supervised.optimizer
+        if checkpoints.latest_step() is not None:
+            restored = checkpoints.restore(state_structs(self.model, optimizer, self.layout))
+            self.state, self.done, self.seconds = restored.state, restored.step, restored.host["seconds"]
+        elif self.weights is None:
+            self.state = init_state(jax.random.key(self.settings.seed), self.model, optimizer, self.layout)
+        else:
+            params = self.weights.load(state_shardings(self.model, optimizer, self.layout).params)
+            self.state = start_state(params, self.model, optimizer, self.layout)
+            copy_side_files(self.weights, self.workdir / HF)
+
+    def run(self, checkpoints: Checkpoints, stop: StopRequest) -> None:
+        """Updates until `steps`, or until asked to stop."""
+        s, began = self.settings, time.perf_counter() - self.seconds
+        with (
+            Metrics(self.workdir, after_step=self.done if self.done else -1) as metrics,
+            Progress(s.steps, "verifier", start=self.done) as progress,
+        ):
+            while self.done < s.steps and not stop:
+                self.state, values = self.supervised.update(self.state, self.samples(self.done))
+                self.done += 1
+                last = self.done == s.steps
+                row: dict[str, float] = {}
+                if self.done % LOG_EVERY == 0 or last:
+                    row |= self.supervised.row(self.state, values)
+                if self.done % s.evaluation.every == 0 and not last:
+                    row |= self.measure()
+                    progress.note(f"update {self.done}: {100 * row['test/accuracy']:.1f}% of the test pairs are right")
+                if row:
+                    self.seconds = time.perf_counter() - began
+                    metrics.write(self.done, row | {"time/total_s": self.seconds})
+                    progress.update(self.done, row)
+                if self.done % s.checkpoint.every == 0:
+                    self.save(checkpoints)
+            if self.left_out:
+                progress.note(f"pairs left out of updates: {self.left_out}")
+            self.seconds = time.perf_counter() - began
+            self.save(checkpoints)
+
+    def samples(self, number: int) -> list[Sample]:
+        """What update `number` learns from; each pass over the pairs has an order of its own."""
+        u, total = self.settings.update, len(self.pairs)
+        at = number * u.pairs + np.arange(u.pairs)
+        orders = {int(epoch): self._order(int(epoch)) for epoch in np.unique(at // total)}
+        chosen = [self.pairs[orders[int(i // total)][i % total]] for i in at]
+        reasoned = np.random.default_rng([self.settings.seed, number, 1]).random(u.pairs) < u.reasoned
+        samples, left_out = encode_pairs(chosen, self.tokenizer, self.settings.prompt, reasoned, u.row_length)
+        for why, count in left_out.items():
+            self.left_out[why] = self.left_out.get(why, 0) + count
+        return samples
+
+    def verifier(self) -> GenerativeVerifier:
+        """The newest weights as a comparer."""
+        s, u, e = self.settings, self.settings.update, self.settings.evaluation
+        shapes = RowShapes((u.row_length,), u.rows, max(u.row_length // SHORTEST_PROMPT, 1))
+        return GenerativeVerifier(
+            self.model,
+            self.state.params,
+            self.layout,
+            self.tokenizer,
+            s.prompt,
+            shapes,
+            threshold=e.threshold,
+            min_mass=e.min_mass,
+        )
+
+    def save(self, checkpoints: Checkpoints) -> None:
+        """State, and the seconds it took; does nothing where this update was saved a moment ago."""
+        checkpoints.save(self.done, state=self.state, host={"seconds": self.seconds}, arrays={})
+
+    def measure(self) -> dict[str, float]:
+        """Accuracy on part of the test pairs."""
+        part = self.test[: self.settings.evaluation.pairs]
+        said = self.verifier().compare([to_pair(pair) for pair in part])
+        table = tabulate([p.category for p in part], [p.same for p in part], {"v": [c.outcome for c in said]})
+        return {f"test/{name}": table["all"]["v"][name] for name in ("accuracy", "false_positives", "unsure")}
+
+    def report(self) -> dict[str, Any]:
+        """Verifier, rules, and rules then verifier on all test pairs; writes tables, picture and summary."""
+        e, pairs = self.settings.evaluation, [to_pair(pair) for pair in self.test]
+        truths, categories = [pair.same for pair in self.test], [pair.category for pair in self.test]
+        began = time.perf_counter()
+        scored = self.verifier().scores(pairs)
+        seconds = {"verifier": time.perf_counter() - began}
+        began = time.perf_counter()
+        with Rules(workers=e.workers, deadline_s=e.deadline_s) as rules:
+            ruled = [comparison.outcome for comparison in rules.compare(pairs)]
+        seconds["rules"] = time.perf_counter() - began
+        said = [UNSURE if p is None else SAME if p >= e.threshold else DIFFERENT for p in scored]
+        both = [v if r == UNSURE else r for r, v in zip(ruled, said, strict=True)]
+        outcomes = {"rules": ruled, "verifier": said, "rules, then verifier": both}
+        table = tabulate(categories, truths, outcomes)
+        calibrated = calibration(scored, truths)
+        report = {
+            "table": table,
+            "calibration": calibrated,
+            "confusion": confusion(truths, ruled, said),
+            "pairs_per_second": {name: round(len(pairs) / value, 1) for name, value in seconds.items()},
+        }
+        write_atomically(self.workdir / "report.json", json.dumps(report, indent=2) + "\n")
+        write_atomically(self.workdir / "report.md", markdown(table) + "\n")
+        plot_verifier(table, calibrated["bins"], self.workdir / "report.png")
+        summary = {
+            "accuracy": {name: table["all"][name]["accuracy"] for name in outcomes},
+            "false_positives": {name: table["all"][name]["false_positives"] for name in outcomes},
+            "ece": calibrated["ece"],
+            "test_pairs": len(pairs),
+            "train_pairs": len(self.pairs),
+            "left_out": self.left_out,
+            "updates": self.done,
+            "train_s": round(self.seconds, 1),
+            "pairs_per_second": report["pairs_per_second"],
+        }
+        write_summary(self.workdir, summary)
+        return summary
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if epoch not in self._orders:
+            self._orders = {epoch: np.random.default_rng([self.settings.seed, epoch]).permutation(len(self.pairs))} | {
+                known: order for known, order in self._orders.items() if known == epoch - 1
+            }
+        return self._orders[epoch]

@@ -1,0 +1,241 @@
+r"""Sets of real numbers in pieces: (0,1], ]0,1[, 0 < x <= 1, x > 3, unions of them, \mathbb{R} without points.
+
+A pair "(0,1)" is a point as well; where both answers are such pairs they are left to the tuples.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import NamedTuple
+
+from ulorl_jax.verify.algebra import RELATION
+from ulorl_jax.verify.asking import Ask
+from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE, Comparison
+from ulorl_jax.verify.expressions import names_of, readings
+from ulorl_jax.verify.numbers import rational
+from ulorl_jax.verify.spelling import LIST, compact, plain, split
+from ulorl_jax.verify.texts import REALS
+
+INFINITE = {r"\infty": 1, r"+\infty": 1, r"-\infty": -1}
+NAME = r"[A-Za-z]|\\[a-z]+"
+MEMBER = re.compile(rf"(?P<name>{NAME})\s*\\in(?![A-Za-z])\s*(?P<set>.+)")
+BRACKETED = re.compile(r"(?P<open>[(\[\]])(?P<inner>.+)(?P<close>[)\[\]])")
+SET_BUILDER = re.compile(rf"\\\{{\s*(?:{NAME})\s*(?:\\in\s*\\mathbb\{{R\}}\s*)?[|:](?P<condition>.+)\\\}}")
+WITHOUT = re.compile(
+    rf"(?:\\mathbb\{{R\}}\s*(?:\\setminus|\\backslash|-|\\)\s*\\?\{{(?=.*\}}\Z)|(?P<name>{NAME})\s*\\ne(?![A-Za-z])"
+    r"|(?:all )?(?:real numbers|reals) except(?: for)?)\s*(?P<points>.+?)(?:\\?\})?",
+    re.DOTALL,
+)
+POINT = re.compile(rf"(?:(?P<name>{NAME})\s*=\s*|\\\{{)(?P<points>(?:(?<=\{{).+(?=\\\}})|(?<!\{{)[^{{}}=]+))(?:\\\}})?")
+
+
+class Piece(NamedTuple):
+    """One interval, its ends as written; an end at infinity is open."""
+
+    low: str
+    low_closed: bool
+    high: str
+    high_closed: bool
+
+
+class Pieces(NamedTuple):
+    """A union of intervals; `name` is the letter it was said of, `is_pair` where it may be a point as well."""
+
+    pieces: tuple[Piece, ...]
+    name: str = ""
+    is_pair: bool = False
+
+
+@functools.lru_cache(maxsize=1024)
+def pieces_of(text: str) -> Pieces | None:
+    """The intervals that an evened-out text writes; None where it writes something else."""
+    if member := MEMBER.fullmatch(text):
+        inner = pieces_of(member["set"].strip())
+        return inner and inner._replace(name=member["name"], is_pair=False)
+    if built := SET_BUILDER.fullmatch(text):
+        return _related(built["condition"].strip())
+    if REALS.fullmatch(text):
+        return Pieces((Piece(r"-\infty", False, r"\infty", False),))
+    if without := WITHOUT.fullmatch(plain(text)):
+        return _all_but(without["points"], without["name"] or "")
+    parts = split(_upright(text), r"\\cup(?![A-Za-z])|\bor\b")
+    if parts is not None and len(parts) > 1:
+        return _union(parts)
+    return _bracketed(text) or _related(text)
+
+
+def compare_intervals(a: str, b: str, ask: Ask) -> Comparison | None:
+    """Two sets of intervals; or one, and a number or a set of numbers."""
+    of_a, of_b = pieces_of(a), pieces_of(b)
+    if of_a is None or of_b is None:
+        known, other = (of_a, b) if of_a else (of_b, a)
+        if known is None or known.is_pair:
+            return None
+        if rational(other) is not None or (other.startswith(r"\{") and r"\mid" not in other and "|" not in other):
+            return Comparison(DIFFERENT, "an interval and a number or a finite set")
+        return None
+    if of_a.is_pair and of_b.is_pair:
+        return None
+    if of_a.name and of_b.name and of_a.name != of_b.name:
+        return Comparison(UNSURE, f"intervals of {of_a.name} and of {of_b.name}")
+    one, two = _merged(of_a.pieces), _merged(of_b.pieces)
+    if one is None or two is None:  # ends that are no fractions keep the order in which they are written
+        one, two = of_a.pieces, of_b.pieces
+        if len(one) != len(two):
+            return Comparison(UNSURE, "intervals that may join")
+    elif len(one) != len(two):
+        return Comparison(DIFFERENT, "other intervals")
+    ends = [_compare_ends(x, y, ask) for x, y in zip(one, two, strict=True)]
+    if ends and _worst(ends) == SAME:
+        return Comparison(SAME, "the same intervals")
+    if UNSURE in ends or (len(one) > 1 and None in (_merged(of_a.pieces), _merged(of_b.pieces))):
+        return Comparison(UNSURE, "intervals in another order, or with unknown ends")
+    return Comparison(DIFFERENT, "other intervals")
+
+
+def _compare_ends(a: Piece, b: Piece, ask: Ask) -> str:
+    if (a.low_closed, a.high_closed) != (b.low_closed, b.high_closed):
+        return DIFFERENT
+    return _worst([_compare_end(a.low, b.low, ask), _compare_end(a.high, b.high, ask)])
+
+
+def _compare_end(a: str, b: str, ask: Ask) -> str:
+    if a in INFINITE or b in INFINITE:
+        return SAME if INFINITE.get(a) == INFINITE.get(b) else DIFFERENT
+    return ask(a, b).outcome
+
+
+def _worst(outcomes: list[str]) -> str:
+    return DIFFERENT if DIFFERENT in outcomes else UNSURE if UNSURE in outcomes else SAME
+
+
+def _upright(text: str) -> str:
+    return re.sub(r"\\text\{(and|or)\}", r" \1 ", text)
+
+
+def _is_end(text: str) -> bool:
+    """Whether it is a number, written or as a formula without letters."""
+    return text in INFINITE or any(not names_of(tree) for tree in readings(text))
+
+
+def _bracketed(text: str) -> Pieces | None:
+    found = BRACKETED.fullmatch(text)
+    parts = split(found["inner"], "[,;]") if found else None
+    if not found or not parts or len(parts) != 2 or not all(_is_end(part.strip()) or readings(part) for part in parts):
+        return None
+    low, high = (compact(part) for part in parts)
+    values = rational(low), rational(high)
+    if None not in values and values[0] > values[1]:  # type: ignore[operator]
+        return None
+    open_low, open_high = found["open"] in "(]", found["close"] in ")["
+    if found["open"] == "[" and found["close"] == "[":
+        return None
+    is_pair = found["open"] == "(" and found["close"] == ")" and not {low, high} & set(INFINITE)
+    piece = Piece(low, not open_low and low not in INFINITE, high, not open_high and high not in INFINITE)
+    return Pieces((piece,), is_pair=is_pair)
+
+
+def _related(text: str) -> Pieces | None:
+    r"""0 < x <= 1, 3 < x, x \ne 2, x > 0 and x < 1."""
+    both = split(_upright(text), r"\band\b|,")
+    if both is not None and len(both) == 2:
+        found = [pieces_of(part) for part in both]
+        return _intersection(found[0], found[1]) if found[0] and found[1] else None
+    sides = split(text, RELATION)
+    if sides is None or len(sides) not in (2, 3) or not all(sides):
+        return None
+    signs = re.findall(RELATION, text)
+    names = [re.fullmatch(NAME, plain(side)) and not _is_end(side) for side in sides]
+    if len(signs) != len(sides) - 1 or names.count(True) + sum(1 for name in names if name is not None and name) < 1:
+        return None
+    at = next((index for index, name in enumerate(names) if name), None)
+    if at is None or not all(_is_end(side) for index, side in enumerate(sides) if index != at):
+        return None
+    name = sides[at]
+    if len(sides) == 2:
+        sign, end = signs[0], compact(sides[1 - at])
+        if sign in (r"\ne", "="):
+            return None
+        above = (sign in (">", r"\ge")) == (at == 0)
+        closed = sign in (r"\ge", r"\le") and end not in INFINITE
+        piece = Piece(end, closed, r"\infty", False) if above else Piece(r"-\infty", False, end, closed)
+        return Pieces((piece,), name)
+    if at != 1:
+        return None
+    if set(signs) <= {">", r"\ge"}:
+        sides, signs = sides[::-1], [{">": "<", r"\ge": r"\le"}[sign] for sign in signs[::-1]]
+    if not set(signs) <= {"<", r"\le"}:
+        return None
+    low, high = compact(sides[0]), compact(sides[2])
+    closed = [sign == r"\le" and end not in INFINITE for sign, end in zip(signs, (low, high), strict=True)]
+    return Pieces((Piece(low, closed[0], high, closed[1]),), name)
+
+
+def _union(parts: list[str]) -> Pieces | None:
+    """Of intervals and single points, at least one of them an interval."""
+    pieces: list[Piece] = []
+    names: set[str] = set()
+    intervals = 0
+    for part in parts:
+        if point := POINT.fullmatch(part):
+            points = split(point["points"], ",")
+            if not points or not all(map(_is_end, points)):
+                return None
+            pieces += [Piece(end, True, end, True) for end in map(compact, points)]
+            names |= {point["name"]} - {None}
+        elif found := pieces_of(part):
+            pieces += found.pieces
+            names |= {found.name} - {""}
+            intervals += 1
+        else:
+            return None
+    return Pieces(tuple(pieces), "".join(names)) if intervals and len(names) < 2 else None
+
+
+def _all_but(text: str, name: str) -> Pieces | None:
+    r"""The real numbers without those in a list, in which \pm stands for two."""
+    listed = split(text, LIST)
+    points = [
+        compact(re.sub(r"\\pm ?", sign, point)) for point in listed or [] for sign in ("", "-")[: 1 + (r"\pm" in point)]
+    ]
+    if not points or not all(map(_is_end, points)):
+        return None
+    ends = [r"-\infty", *sorted(map(compact, points), key=lambda end: rational(end) or 0), r"\infty"]
+    return Pieces(tuple(Piece(low, False, high, False) for low, high in zip(ends, ends[1:], strict=False)), name)
+
+
+def _intersection(a: Pieces, b: Pieces) -> Pieces | None:
+    """Of two half-lines, one from below and one from above."""
+    if len(a.pieces) != 1 or len(b.pieces) != 1 or a.name != b.name or not a.name:
+        return None
+    one, two = a.pieces[0], b.pieces[0]
+    if one.low == r"-\infty":
+        one, two = two, one
+    if one.high != r"\infty" or two.low != r"-\infty":
+        return None
+    return Pieces((Piece(one.low, one.low_closed, two.high, two.high_closed),), a.name)
+
+
+def _merged(pieces: tuple[Piece, ...]) -> tuple[Piece, ...] | None:
+    """In order and joined where they touch; None where an end is no fraction, or one piece is empty."""
+    keyed = []
+    for piece in pieces:
+        low = (INFINITE.get(piece.low, 0), 0 if piece.low in INFINITE else rational(piece.low))
+        high = (INFINITE.get(piece.high, 0), 0 if piece.high in INFINITE else rational(piece.high))
+        if low[1] is None or high[1] is None or low > high:
+            return None
+        keyed.append((low, not piece.low_closed, high, piece))
+    merged: list[Piece] = []
+    reached = None
+    for low, _, high, piece in sorted(keyed):
+        touches = reached is not None and (
+            low < reached or (low == reached and (piece.low_closed or merged[-1].high_closed))
+        )
+        if not touches:
+            merged.append(piece)
+            reached = high
+        elif high > reached or (high == reached and piece.high_closed):  # type: ignore[operator]
+            merged[-1] = merged[-1]._replace(high=piece.high, high_closed=piece.high_closed)
+            reached = high
+    return tuple(merged)

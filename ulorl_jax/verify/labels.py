@@ -1,0 +1,55 @@
+r"""What stands behind "x =", "f(x) =", "\\angle ABC =" and "Area =": the value, whose name does not count."""
+
+from __future__ import annotations
+
+import re
+
+from ulorl_jax.verify.algebra import relation_of
+from ulorl_jax.verify.asking import Ask
+from ulorl_jax.verify.comparison import DIFFERENT, UNSURE, Comparison
+from ulorl_jax.verify.expressions import names_in
+from ulorl_jax.verify.spelling import compact, members_of, split
+
+LABEL = re.compile(
+    r"""(?P<label> (?: \\(?:vec|overrightarrow|overline)\s*\{?[A-Za-z]+\}?
+                     | \\frac\s*\{d[a-z]?\}\s*\{d[a-z]\}          # dy/dx
+                     | [a-zA-Z]\s*\^\s*\{-1\}                      # the inverse of f
+                     | \\text\{[^{}]*\} | (?:m\s*)?\\angle
+                     | \|?[A-Za-z]+\|?(?:[ ][A-Za-z]+){0,3} | \\[a-z]+ )
+          (?:_\s*(?:\w|\{[^{}]*\}))? '{0,2} (?:\s*\([\w, ]*\)|[ ][A-Z]{1,3})? )
+        \s*=\s*(?P<value>.+)""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def label_of(text: str) -> tuple[str, str] | None:
+    """("x", "5") of "x = 5", and of "x = 2 + 3 = 5"."""
+    found = LABEL.fullmatch(text)
+    if not found or len(members_of(text) or [""]) > 1 or re.search(r"[<>]|\\[lgn]e(?![A-Za-z])|\\approx", text):
+        return None
+    sides = split(found["value"], "=")
+    if sides is None or not all(sides):
+        return None
+    if found["label"] in names_in(sides[-1]):
+        return None  # x = x^2 - 2 is an equation
+    return found["label"], sides[-1]
+
+
+def compare_labelled(a: str, b: str, ask: Ask) -> Comparison | None:
+    """x=5 and 5, y=2x+1 and 2x+1; two equations in other letters are left to the relations."""
+    labels = label_of(a), label_of(b)
+    if labels == (None, None):
+        return None
+    if labels[0] is not None and labels[1] is not None:
+        (name, value), (other_name, other_value) = labels
+        values = ask(value, other_value)
+        if compact(name) == compact(other_name):
+            return values
+        if ("(" in name) != ("(" in other_name) and values.outcome != UNSURE:
+            return values  # y = 2x and f(x) = 2x
+        if names_in(value) or names_in(other_value):
+            return None
+        return values if values.outcome == DIFFERENT else Comparison(UNSURE, f"{name} and {other_name}")
+    if label_of(a) is not None:
+        return None if relation_of(b) else ask(labels[0][1], b)  # type: ignore[index]
+    return None if relation_of(a) else ask(a, labels[1][1])  # type: ignore[index]

@@ -1,0 +1,180 @@
+r"""Numbers without a formula around them: words, "2.5 million", ordinals, bases, ratios; and exact values.
+
+Everything here is cheap whatever the text, and exact: a decimal is the fraction that it writes.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from fractions import Fraction
+
+from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE, Comparison
+from ulorl_jax.verify.expressions import readings
+from ulorl_jax.verify.spelling import plain, split
+from ulorl_jax.verify.values import exact
+
+MOST_WORDS = 12  # "minus one hundred and twenty-one thousand three hundred and four and two thirds" has more
+SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+PARTS = ["half", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"]
+DENOMINATORS = {name: at for at, name in enumerate(PARTS, 2)} | {"quarter": 4, "hundredth": 100, "thousandth": 1000}
+DENOMINATORS |= {f"{name}s": value for name, value in DENOMINATORS.items()} | {"halves": 2}
+SCALED = re.compile(rf"(.*\d)\s*({'|'.join([*SCALES, *sorted(DENOMINATORS, key=len, reverse=True)])})", re.IGNORECASE)
+ORDINAL = re.compile(r"(\d{1,9})\s*\^?\{?(?:\\text\{)?(?:st|nd|rd|th)\}*", re.IGNORECASE)
+BASED = re.compile(
+    r"\(?(?P<digits>[0-9A-Fa-f ]+)\)?(?:_\s*\{?\s*(?P<base>\d{1,2})\s*\}?|\s(?:in )?base (?P<said>\d{1,2}))"
+)
+
+
+@functools.lru_cache(maxsize=4096)
+def rational(text: str) -> Fraction | None:
+    r"""The exact value of an answer that is one rational number: 7/2 of "3.50", "3\frac12", "three and a half".
+
+    Args:
+      text: of `even_out`.
+
+    Returns:
+      None where it is anything else, where it can be read as two numbers, or where the value is too large.
+    """
+    trees = readings(text)
+    if trees:
+        values = {exact(tree) for tree in trees}
+        return values.pop() if len(values) == 1 else None
+    words = plain(text)
+    if scaled := SCALED.fullmatch(words):
+        value, word = rational(scaled[1].strip()), scaled[2].lower()
+        return None if value is None else value * SCALES[word] if word in SCALES else value / DENOMINATORS[word]
+    return in_words(words)
+
+
+@functools.lru_cache(maxsize=4096)
+def in_words(text: str) -> Fraction | None:
+    """The number that English words name: "two thirds", "minus five", "three and a half", "three point one four"."""
+    if not re.fullmatch(r"[A-Za-z]+(?:[ -][A-Za-z]+)*", text):
+        return None
+    words = re.split("[ -]", text.lower())
+    if len(words) > MOST_WORDS:
+        return None
+    if words == ["a"]:
+        return None
+    if words[0] in ("minus", "negative"):
+        value = _positive(words[1:])
+        return None if value is None else -value
+    return _positive(words)
+
+
+def ordinal(text: str) -> int | None:
+    """3 of "3rd" and of "third"."""
+    words = plain(text)
+    if digits := ORDINAL.fullmatch(words):
+        return int(digits[1])
+    if not re.fullmatch(r"[A-Za-z]+(?:[ -][A-Za-z]+){0,5}", words) or not re.search("(st|nd|rd|th)$", words.lower()):
+        return None
+    from text_to_num import alpha2digit
+
+    found = ORDINAL.fullmatch(alpha2digit(words.lower().replace("-", " "), "en", threshold=0))
+    return int(found[1]) if found else None
+
+
+def compare_ordinals(a: str, b: str) -> Comparison | None:
+    """ "third" is the 3rd, and may be 1/3."""
+    places = ordinal(a), ordinal(b)
+    if None not in places:
+        return Comparison(SAME if places[0] == places[1] else DIFFERENT, "ordinal numbers")
+    for place, text, other in ((places[0], a, b), (places[1], b, a)):
+        value = rational(other)
+        if place is not None and value is not None:
+            if re.search(r"\d", text):
+                return Comparison(SAME if value == place else DIFFERENT, "an ordinal number and a number")
+            if value in (place, Fraction(1, place or 1)):
+                return Comparison(UNSURE, "an ordinal number, or a fraction")
+            return Comparison(DIFFERENT, "an ordinal number and a number")
+    return None
+
+
+def compare_rationals(a: str, b: str) -> Comparison | None:
+    """Two plain numbers, exactly."""
+    values = rational(a), rational(b)
+    if None in values:
+        return None
+    return Comparison(SAME, "equal numbers") if values[0] == values[1] else Comparison(DIFFERENT, "other numbers")
+
+
+def compare_bases(a: str, b: str) -> Comparison | None:
+    """52_8 and 101_2 by value; with a base on one side only, equal digits may be meant, or an equal value."""
+    based = [_based(text) for text in (a, b)]
+    if None not in based:
+        same = based[0][1] == based[1][1]  # type: ignore[index]
+        return Comparison(SAME if same else DIFFERENT, "numbers in a base")
+    for number, other in zip(based, (b, a), strict=True):
+        value = rational(other)
+        if number is not None and value is not None:
+            if str(value) == number[0].lstrip("0") or value == number[1]:
+                return Comparison(UNSURE, "the base stands on one side only")
+            return Comparison(DIFFERENT, "other digits and another value")
+    return None
+
+
+def is_based(text: str) -> bool:
+    """Whether it is a number in a base that is written with it."""
+    return _based(text) is not None
+
+
+def ratio(text: str) -> list[str] | None:
+    """The parts of "1:2", "3 : 4 : 5" and "3 to 2"; None where it is no ratio."""
+    parts = split(text, ":|(?<=[0-9]) to (?=[0-9])")
+    if parts is None or not 2 <= len(parts) <= 6 or not all(map(readings, parts)):
+        return None
+    return parts
+
+
+def _positive(words: list[str]) -> Fraction | None:
+    if "and" in words:
+        cut = len(words) - 1 - words[::-1].index("and")
+        whole, part = _positive(words[:cut]), _fraction(words[cut + 1 :])
+        if whole is not None and part is not None and whole.denominator == 1 and part < 1:
+            return whole + part
+    if "point" in words:
+        cut = words.index("point")
+        whole, digits = _cardinal(words[:cut]), [_cardinal([word]) for word in words[cut + 1 :]]
+        if whole is None or not digits or any(digit is None or digit > 9 for digit in digits):
+            return None
+        return Fraction(f"{whole}.{''.join(map(str, digits))}")
+    cardinal = _cardinal(words)
+    return Fraction(cardinal) if cardinal is not None else _fraction(words)
+
+
+def _fraction(words: list[str]) -> Fraction | None:
+    """ "one half", "three quarters"; a lone "third" is an ordinal number."""
+    if words in (["half"], ["a", "half"]):
+        return Fraction(1, 2)
+    if len(words) < 2 or words[-1] not in DENOMINATORS:
+        return None
+    top = _cardinal(words[:-1])
+    return None if top is None else Fraction(top, DENOMINATORS[words[-1]])
+
+
+def _cardinal(words: list[str]) -> int | None:
+    if not words:
+        return None
+    if words[-1] == "dozen":
+        count = _cardinal(words[:-1]) if len(words) > 1 else 1
+        return None if count is None else 12 * count
+    from text_to_num import text2num
+
+    try:
+        return int(text2num(" ".join(["one"] * (words[0] == "a") + words[words[0] == "a" :]), "en"))
+    except ValueError:
+        return None
+
+
+def _based(text: str) -> tuple[str, int] | None:
+    """(digits, value) of 52_8; None where a digit is not of the base."""
+    found = BASED.fullmatch(plain(text))
+    if not found:
+        return None
+    base, digits = int(found["base"] or found["said"]), found["digits"].replace(" ", "").lower()
+    try:
+        return digits, int(digits, base)
+    except ValueError:  # 9_8, or a base below 2
+        return None

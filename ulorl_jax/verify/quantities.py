@@ -1,0 +1,200 @@
+r"""Values with units: "27\text{ cm}", "$18", "50%", "90°", "2 hours 30 minutes", "12 apples"."""
+
+from __future__ import annotations
+
+import functools
+import re
+from fractions import Fraction
+from typing import NamedTuple
+
+from ulorl_jax.verify.asking import Ask
+from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE, Comparison
+from ulorl_jax.verify.expressions import names_of, readings
+from ulorl_jax.verify.numbers import DENOMINATORS, in_words, rational
+from ulorl_jax.verify.spelling import plain
+from ulorl_jax.verify.units import registry, unit_names, unit_of
+
+NO_UNIT = re.compile(
+    r"(?:square |cubic |sq |cu )?units?(?: ?\^\{?[23]\}?| squared| cubed)?|o'clock|[ap]\.?m\.?", re.IGNORECASE
+)
+# Words with which more is said than what is counted.
+TELLING = re.compile(
+    "or|and|more|less|than|not|no|at|least|most|about|approximately|approx|around|maybe|if|when|each|every|exactly|left"
+    "|remaining|over|under|below|above|up|to|plus|minus|either|only|mod|base|is|are|was|factorial|squared|cubed|pairs?"
+    "|score|remainder|root|infinity|negative|pi|" + "|".join(DENOMINATORS)
+)
+SHORT_NOUN = re.compile("men|ways?|boys?|eggs?|box|toys?|cats|dogs|cars|pens|pts")
+# Between units of one kind: 120 may stand for 2 hours. Not 10: that is more often a digit too many.
+FACTORS = {7, 12, 16, 24, 36, 60, 100, 144, 1000, 3600, 5280, 10**4, 10**6}
+ANGLE_FUNCTION = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+START = re.compile(r"(?=\\text\{)|(?<![A-Za-z\\{])(?=[A-Za-z°%$€£¥₹¢])|(?<=[°%])(?=[A-Za-z])")
+PREFIX = re.compile(r"(?P<sign>-?)\s*(?:US)?(?P<unit>[$€£¥₹]|USD|EUR|GBP|Rs\.?)\s*(?P<value>[^$€£¥₹]+)")
+COMPOUND = re.compile(r"(?:\d+(?:\.\d+)?\s*[A-Za-z]+(?:,? and |,? )?){2,4}")
+
+
+class Quantity(NamedTuple):
+    """A value and what it is of.
+
+    Attributes:
+      value: an evened-out formula or number.
+      unit: for pint; "" where it is none that is known.
+      noun: the words, lower case, where they are no unit.
+      is_sure: False of "5m", which may be a product.
+    """
+
+    value: str
+    unit: str
+    noun: str
+    is_sure: bool
+
+
+@functools.lru_cache(maxsize=4096)
+def quantity(text: str) -> Quantity | None:
+    """The value and the unit of an evened-out text; None where there is no unit, or more than that."""
+    if prefixed := PREFIX.fullmatch(text):
+        unit, value = unit_names()[prefixed["unit"].rstrip(".")], prefixed["value"].strip()
+        if _is_value(value):
+            return Quantity(prefixed["sign"] + value, unit, "", True)
+        inner = quantity(value)
+        if inner and inner.unit == unit:  # $18 dollars
+            return inner._replace(value=prefixed["sign"] + inner.value)
+    for start in START.finditer(text):
+        value, rest = text[: start.start()].strip(), text[start.start() :]
+        if not _is_value(value) or value in ("a", "A"):
+            continue
+        words = plain(rest).removeprefix("US ")
+        if NO_UNIT.fullmatch(words):
+            return Quantity(value, "", "", True)
+        if rest == "°" and ANGLE_FUNCTION.search(value):
+            return None  # \sin 30°
+        named = in_words(value)
+        value = value if named is None else str(named)
+        marked = r"\text" in rest or rest[0] in "°%$€£¥₹¢" or named is not None
+        spaced = text[start.start() - 1] == " "
+        if (unit := unit_of(words)) and (marked or len(words) > 1 or (rational(value) is not None)):
+            return Quantity(value, unit, "", marked or len(words) > 1 or spaced)
+        if (marked or spaced) and re.search(r"\d|\\", value) and _is_noun(words, rest.startswith(r"\text")):
+            return Quantity(value, "", words.lower(), True)
+    return None
+
+
+def compare_like_units(a: str, b: str, ask: Ask) -> Comparison | None:
+    """Quantities that need no conversion: equal units, a unit on one side only, percent and degrees."""
+    of_a, of_b = quantity(a), quantity(b)
+    if of_a is None and of_b is None:
+        return None
+    if of_a is not None and of_b is not None:
+        return _compare_two(of_a, of_b, ask)
+    one, other = (of_a, b) if of_a is not None else (of_b, a)
+    assert one is not None
+    if not _is_value(other) or (not one.is_sure and any(map(names_of, readings(other)))):
+        return None
+    plainly = ask(one.value, other)
+    if one.unit in ("percent", "degree"):
+        factor = r"\frac{1}{100}" if one.unit == "percent" else r"\frac{\pi}{180}"
+        if plainly.outcome != SAME:
+            return _either(plainly, ask(f"({one.value})*{factor}", other))
+    if not one.is_sure and plainly.outcome == SAME:
+        return Comparison(UNSURE, "a unit, or a factor")
+    if one.unit and plainly.outcome == DIFFERENT and _is_factor_apart(one.value, other):
+        return Comparison(UNSURE, f"equal if the other is in another unit than {one.unit}")
+    return plainly
+
+
+def compare_units(a: str, b: str, ask: Ask) -> Comparison | None:
+    """Quantities in two known units, converted."""
+    if any(quantity(text) is None and not COMPOUND.fullmatch(plain(text)) for text in (a, b)):
+        return None
+    ask.needs_worker()
+    of_a, of_b = _quantity_or_sum(a), _quantity_or_sum(b)
+    if of_a is None or of_b is None or not of_a.unit or not of_b.unit:
+        return None
+    from pint.errors import DimensionalityError, OffsetUnitCalculusError
+
+    units = registry()
+    try:
+        factor = units.Quantity(Fraction(1), of_a.unit).to(of_b.unit).magnitude
+        if {of_a.unit, of_b.unit} & {"degC", "degF"} and of_a.unit != of_b.unit:
+            value = rational(of_a.value)
+            if value is None:
+                return Comparison(UNSURE, "temperatures on two scales")
+            return ask(str(units.Quantity(value, of_a.unit).to(of_b.unit).magnitude), of_b.value)
+    except DimensionalityError:
+        certain = of_a.is_sure and of_b.is_sure and "percent" not in (of_a.unit, of_b.unit)
+        return Comparison(DIFFERENT if certain else UNSURE, f"{of_a.unit} and {of_b.unit}")
+    except OffsetUnitCalculusError:
+        return Comparison(UNSURE, "temperatures in a product")
+    if {of_a.unit, of_b.unit} == {"degree", "radian"}:  # pint's pi is rounded
+        one, two = (of_a, of_b) if of_a.unit == "degree" else (of_b, of_a)
+        return ask(rf"({one.value})*\frac{{\pi}}{{180}}", two.value)
+    if not isinstance(factor, Fraction | int):
+        return Comparison(UNSURE, "no exact factor between the units")
+    return ask(of_a.value if factor == 1 else f"({of_a.value})*({factor})", of_b.value)
+
+
+def _compare_two(a: Quantity, b: Quantity, ask: Ask) -> Comparison | None:
+    if (a.unit == b.unit and a.noun == b.noun) or {a.unit, b.unit} == {"pound", "pound_sterling"}:
+        return ask(a.value, b.value)
+    if a.unit and b.unit:
+        return None  # a conversion
+    if a.noun and b.noun and _stem(a.noun) == _stem(b.noun):
+        return ask(a.value, b.value)
+    values = ask(a.value, b.value)
+    if not (a.unit or a.noun) or not (b.unit or b.noun):
+        return values
+    if values.outcome == DIFFERENT and a.noun and b.noun:
+        return values
+    return Comparison(UNSURE, "other things are counted")
+
+
+def _is_factor_apart(a: str, b: str) -> bool:
+    values = rational(a), rational(b)
+    if not values[0] or not values[1]:
+        return False
+    return values[0] / values[1] in FACTORS or values[1] / values[0] in FACTORS
+
+
+def _either(one: Comparison, two: Comparison) -> Comparison:
+    """The outcome where a writer may mean one or the other."""
+    for outcome in (SAME, UNSURE, DIFFERENT):
+        for comparison in (one, two):
+            if comparison.outcome == outcome:
+                return comparison
+    raise AssertionError(one)
+
+
+def _is_value(text: str) -> bool:
+    return bool(readings(text)) or rational(text) is not None
+
+
+def _is_noun(words: str, marked: bool) -> bool:
+    found = words.lower().split()
+    if not 1 <= len(found) <= 4 or not all(re.fullmatch(r"[a-z][a-z'-]*\.?", word) for word in found):
+        return False
+    if any(TELLING.fullmatch(word) or in_words(word) is not None for word in found):
+        return False
+    if any(not re.search("[aeiouy]", word) or re.search(r"(.)\1\1", word) for word in found if len(word) > 3):
+        return False
+    if marked:
+        return len(found[-1]) > 1
+    return len(found[0]) > 2 and (len(found[-1]) > 3 or SHORT_NOUN.fullmatch(found[-1]) is not None)
+
+
+def _stem(noun: str) -> str:
+    return re.sub("(?<=..)(?:ies|y|es|s|e)$", "", noun)
+
+
+def _quantity_or_sum(text: str) -> Quantity | None:
+    """ "2 hours 30 minutes" as minutes."""
+    if not COMPOUND.fullmatch(plain(text)):
+        return quantity(text)
+    plainly = re.sub(r"\band\b", " ", plain(text))
+    parts = [quantity(part) for part in re.findall(r"\d+(?:\.\d+)?\s*[A-Za-z]+", plainly)]
+    known = [part for part in parts if part is not None and part.unit]
+    if len(known) < len(parts) or len(parts) < 2:
+        return None
+    measured = [registry().Quantity(Fraction(part.value), part.unit) for part in known]
+    least = known[-1].unit
+    if not all(one.is_compatible_with(least) for one in measured):
+        return None
+    return Quantity(str(sum(one.to(least).magnitude for one in measured)), least, "", True)

@@ -1,0 +1,251 @@
+"""The generative verifier: a language model that reads two answers to one question and says whether they are the same.
+
+It is the policy's own decoder with a prompt (`verify.verifier_prompt`) and two ways of use. "verdict"
+reads the probability of the two verdict words off one forward pass; "reasoned" lets the model write a
+justification and reads its last line. Where neither can be read, the outcome is `UNSURE`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ulorl_jax.io.tokenizer import Tokenizer
+from ulorl_jax.mesh import Layout
+from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed, init_params, map_table, output_head, parameter_table
+from ulorl_jax.ops.logprobs import scaled_logits
+from ulorl_jax.typed import choose, demand
+from ulorl_jax.types import PyTree
+from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE, Comparison, Pair
+from ulorl_jax.verify.prompt_rows import RowShapes, pack_prompts
+from ulorl_jax.verify.verifier_prompt import VerifierPrompt, one_line
+
+VERDICT = "verdict"  # the probability of the two words after the prompt
+REASONED = "reasoned"  # the last line of a decoded justification
+_REVISION = 1  # of what this file makes of a model's numbers; goes into `version`
+_SHOWN = 120  # characters of a reply in a reason
+
+
+class VerdictModel(nn.Module):
+    """The shared decoder, read at the ends of packed prompts.
+
+    Its variables are {"params": the parameter pytree of `models.qwen3`}: weights of the policy fit as they are.
+
+    Attributes:
+      config: the network's shape.
+      layout: of the parameters, in training or decoding; None leaves placement to the caller.
+    """
+
+    config: Qwen3Config
+    layout: Layout | None = None
+
+    def setup(self):
+        def initial(key, name):
+            return init_params(key, self.config)[name]
+
+        self.weights = {name: self.param(name, initial, name) for name in parameter_table(self.config)}
+
+    def __call__(
+        self, tokens: jax.Array, positions: jax.Array, sample_ids: jax.Array, ends: jax.Array, verdict_ids: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """What follows each prompt.
+
+        Args:
+          tokens: `[B, T]` i32, prompts side by side.
+          positions: `[B, T]` i32, of each token in its prompt.
+          sample_ids: `[B, T]` i32; prompts do not see each other, 0 is padding.
+          ends: `[B, N]` i32, index of each prompt's last token; -1 where the row has fewer prompts.
+          verdict_ids: `[2]` i32, the token that says same, and the one that says different.
+
+        Returns:
+          `[B, N, 2]` f32, logits of the two; and `[B, N]` f32, nats, the log of their probability together. Of
+          padding 0 and -inf. Logits of the whole vocabulary exist at the N ends of a row and nowhere else.
+        """
+        hidden = forward_packed(self.weights, self.config, tokens, positions, sample_ids, self._constrain)
+        last = jnp.take_along_axis(hidden, jnp.maximum(ends, 0)[..., None], axis=1)
+        logits = self._constrain(scaled_logits(last, output_head(self.weights), 1.0), "rows", None, "vocab")
+        verdicts = jnp.take(logits, verdict_ids, axis=-1)
+        mass = jax.nn.logsumexp(verdicts, axis=-1) - jax.nn.logsumexp(logits, axis=-1)
+        real = ends >= 0
+        return jnp.where(real[..., None], verdicts, 0.0), jnp.where(real, mass, -jnp.inf)
+
+    def _constrain(self, x: jax.Array, *axes: str | None) -> jax.Array:
+        if self.layout is None:
+            return x
+        return self.layout.constrain(x, *(_row_axis(self.layout) if axis == "rows" else axis for axis in axes))
+
+
+def _row_axis(layout: Layout) -> str:
+    # A decoding layout has no packed rows of its own: they are shared out as its slots are.
+    return "rows" if "rows" in layout.table else "slots"
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _verdicts(model: VerdictModel, params: PyTree, tokens, positions, sample_ids, ends, verdict_ids):
+    return model.apply({"params": params}, tokens, positions, sample_ids, ends, verdict_ids)
+
+
+def compiled_programs() -> int:
+    """Programs compiled so far in this process, of all verifiers: one per model, layout and row length."""
+    program: Any = _verdicts
+    return program._cache_size()
+
+
+class Generate(Protocol):
+    """Decodes: prompts `[n]` i32 to replies in their order, None where one did not end."""
+
+    max_prompt_tokens: int
+
+    def __call__(self, prompts: Sequence[np.ndarray]) -> list[str | None]: ...
+
+
+class GenerativeVerifier:
+    """Weights as a `Comparer`.
+
+    Args:
+      config: the network's shape.
+      params: its parameters, laid out as `layout` says.
+      layout: in training or decoding; rows are split as the policy's are.
+      tokenizer: of the weights.
+      prompt: what the weights were trained to answer.
+      shapes: of packed rows.
+      mode: `VERDICT` or `REASONED`.
+      threshold: of P(same) / (P(same) + P(different)): from here on the answers are the same; in (0, 1].
+      min_mass: of P(same) + P(different): with less, the model did not answer with a verdict; in [0, 1].
+      generate: decodes, for `REASONED`; see `replies.Replies`.
+      identity: of the weights (`Weights.describe()["identity"]`) and, for `REASONED`, of how replies are decoded.
+
+    Attributes:
+      version: another one wherever an outcome may be another.
+
+    Raises:
+      ValueError: the words of the prompt begin with one token, the prompt cannot be encoded, parameters or tokenizer
+        are of another network, there is no `generate` to reason with, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        config: Qwen3Config,
+        params: PyTree,
+        layout: Layout,
+        tokenizer: Tokenizer,
+        prompt: VerifierPrompt,
+        shapes: RowShapes,
+        *,
+        mode: str = VERDICT,
+        threshold: float = 0.5,
+        min_mass: float = 0.5,
+        generate: Generate | None = None,
+        identity: str = "",
+    ):
+        self._judge = choose({VERDICT: self._read, REASONED: self._reason}, mode, "verifier mode")
+        demand(0 < threshold <= 1, "verifier threshold must be in (0, 1]", threshold, "0.5 takes the likelier verdict")
+        demand(0 <= min_mass <= 1, "verifier min_mass must be in [0, 1]", min_mass, "0.5 wants most of the probability")
+        for name, value in dataclasses.asdict(shapes).items():
+            demand(bool(value) and np.min(value) >= 1, f"verifier {name} must be at least 1", value, "set it to more")
+        demand(mode != REASONED or generate is not None, "a reasoned verdict is decoded", generate, "give generate")
+        layout.sharding(_row_axis(layout), shape=(shapes.rows,))  # refuses rows the mesh cannot split
+        _check_fit(config, params, tokenizer)
+        self._model, self._params = VerdictModel(config, layout), params
+        self._tokenizer, self._prompt, self._shapes, self._generate = tokenizer, prompt, shapes, generate
+        self._threshold, self._min_mass = threshold, min_mass
+        self._verdict_ids = np.array(prompt.verdict_ids(tokenizer), np.int32)
+        self._encode(Pair("1", "1", "1"), mode == REASONED)  # refuses what would leave every pair undecided
+        decides = [_REVISION, identity, mode, threshold, min_mass, dataclasses.asdict(prompt), tokenizer.describe()]
+        told = json.dumps([*decides, dataclasses.asdict(config)], sort_keys=True)
+        self.version = f"verifier-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+
+    def compare(self, pairs: Sequence[Pair]) -> list[Comparison]:
+        """One comparison per pair, in their order.
+
+        Args:
+          pairs: any text.
+
+        Returns:
+          `SAME` or `DIFFERENT`; `UNSURE` where an answer is empty, a pair is too long or has no ids, or where the
+          model said no verdict.
+        """
+        return self._judge(pairs)
+
+    def scores(self, pairs: Sequence[Pair]) -> list[float | None]:
+        """P(same) / (P(same) + P(different)) after the prompt of `VERDICT`, whatever the mode.
+
+        Args:
+          pairs: any text.
+
+        Returns:
+          In [0, 1]; None where `compare` would be unsure.
+        """
+        return [found if isinstance(found, float) else None for found in self._score(pairs)]
+
+    def _read(self, pairs: Sequence[Pair]) -> list[Comparison]:
+        def compared(found: float | str) -> Comparison:
+            if isinstance(found, str):
+                return Comparison(UNSURE, found)
+            return Comparison(SAME if found >= self._threshold else DIFFERENT, f"verifier: P(same) = {found:.4f}")
+
+        return [compared(found) for found in self._score(pairs)]
+
+    def _reason(self, pairs: Sequence[Pair]) -> list[Comparison]:
+        assert self._generate is not None
+        prompts = [self._try_to_encode(pair, True, self._generate.max_prompt_tokens) for pair in pairs]
+        replies = iter(self._generate([ids for ids in prompts if not isinstance(ids, str)]))
+
+        def compared(reply: str | None) -> Comparison:
+            if reply is None:
+                return Comparison(UNSURE, "verifier: the reply did not end")
+            outcome, shown = self._prompt.parse_reasoned(reply), one_line(reply)[-_SHOWN:]
+            return Comparison(outcome or UNSURE, f"verifier: {'' if outcome else 'no verdict at the end of '}{shown!r}")
+
+        return [Comparison(UNSURE, ids) if isinstance(ids, str) else compared(next(replies)) for ids in prompts]
+
+    def _score(self, pairs: Sequence[Pair]) -> list[float | str]:
+        """Of each pair P(same | a verdict), or why there is none."""
+        prompts = [self._try_to_encode(pair, False, max(self._shapes.lengths)) for pair in pairs]
+        found: list[float | str] = [ids if isinstance(ids, str) else "" for ids in prompts]
+        kept = {index: ids for index, ids in enumerate(prompts) if not isinstance(ids, str)}
+        for members, arrays in pack_prompts(kept, self._shapes):
+            logits, log_mass = jax.device_get(_verdicts(self._model, self._params, *arrays, self._verdict_ids))
+            for (row, place), index in members.items():
+                same, different = logits[row, place].astype(np.float64)
+                mass = float(np.exp(log_mass[row, place]))
+                if mass >= self._min_mass:
+                    found[index] = float(np.exp(-np.logaddexp(0.0, different - same)))
+                else:  # not a number, too
+                    found[index] = f"verifier: no verdict, P(same) + P(different) = {mass:.4f}"
+        return found
+
+    def _try_to_encode(self, pair: Pair, reasoned: bool, limit: int) -> np.ndarray | str:
+        """The prompt's ids, or why there are none."""
+        empty = [name for name in ("reference", "predicted") if not one_line(getattr(pair, name))]
+        if empty:
+            return f"verifier: the {empty[0]} answer is empty"
+        try:
+            ids = self._encode(pair, reasoned)
+        except ValueError as error:
+            return f"verifier: {error}"
+        return ids if len(ids) <= limit else f"verifier: too long, {len(ids)} tokens of at most {limit}"
+
+    def _encode(self, pair: Pair, reasoned: bool) -> np.ndarray:
+        return self._prompt.encode(self._tokenizer, pair, reasoned)
+
+
+def _check_fit(config: Qwen3Config, params: PyTree, tokenizer: Tokenizer) -> None:
+    def shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
+        return {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+    wanted, given = shapes(map_table(lambda row: jax.ShapeDtypeStruct(row.shape, jnp.float32), config)), shapes(params)
+    names = sorted(wanted.keys() | given)
+    differ = {name: (wanted.get(name), given.get(name)) for name in names if wanted.get(name) != given.get(name)}
+    demand(not differ, "the verifier's parameters must have its config's shapes", differ, "make (wanted, given) agree")
+    sizes = tokenizer.vocab_size, config.vocab_size
+    demand(sizes[0] <= sizes[1], "the tokenizer must have no ids that the model lacks", sizes, "use the weights' own")
