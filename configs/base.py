@@ -167,10 +167,16 @@ def verify() -> ml_collections.ConfigDict:
     v.workers = 2  # processes of the rules
     v.deadline_s = 5.0  # seconds for one pair, from when a process begins with it; then it is an error
     v.cache = 65536  # verdicts remembered
-    v.verifier = m = ml_collections.ConfigDict()  # on the run's mesh, beside the policy
-    m.weights = ""  # a Hugging Face folder or a run's, with verifier.json, which holds its prompt
-    m.dtype = "bfloat16"  # of weights and activations
-    m.tokenizer = tokenizer()  # "" is that of the weights
+    v.verifier = asking()  # on the run's mesh, beside the policy
+    v.verifier.weights = ""  # a Hugging Face folder or a run's; a verifier.json in it holds its prompt
+    v.verifier.dtype = "bfloat16"  # of weights and activations
+    v.verifier.tokenizer = tokenizer()  # "" is that of the weights
+    return v
+
+
+def asking() -> ml_collections.ConfigDict:
+    """How a generative verifier is asked."""
+    m = ml_collections.ConfigDict()
     m.mode = "verdict"  # the probability of the two verdict words, or "reasoned": a justification is decoded first
     m.threshold = 0.5  # verdict: P(same) / (P(same) + P(different)) from which on answers are the same, in (0, 1]
     m.min_mass = 0.5  # verdict: with a smaller P(same) + P(different) it gave no verdict: an error
@@ -180,7 +186,7 @@ def verify() -> ml_collections.ConfigDict:
     m.output_limit = 512  # reasoned: tokens; a longer justification is an error
     m.segment_length = 64  # reasoned: tokens between two refills of the slots
     m.slots = 64  # reasoned: justifications decoded side by side
-    return v
+    return m
 
 
 def question_file(

@@ -37,7 +37,7 @@ def get_config() -> ml_collections.ConfigDict:
     d.train = ml_collections.ConfigDict()  # files of pairs (see pair_file), by a name
     d.test = ml_collections.ConfigDict()
 
-    c.update = u = ml_collections.ConfigDict()
+    c.updates = u = ml_collections.ConfigDict()
     u.pairs = 64  # per update
     u.reasoned = 0.0  # share of the pairs, of those with a why, that is learned with it
     u.rows = 8  # packed rows per micro-batch
@@ -47,13 +47,12 @@ def get_config() -> ml_collections.ConfigDict:
 
     c.optimizer = base.optimizer(learning_rate=1e-5)
 
-    c.evaluation = e = ml_collections.ConfigDict()
+    # The rules, the verifier, and the verifier where the rules are unsure, on the test pairs.
+    c.evaluation = e = base.asking()
     e.every = 200  # updates between two measurements on part of the test pairs
     e.pairs = 512  # of that part
-    e.threshold = 0.5  # probability of "same" from which a pair is called the same
-    e.min_mass = 0.5  # probability of the two words together below which there is no verdict
-    e.workers = 2  # processes of the rules the verifier is compared with
-    e.deadline_s = 5.0  # seconds for one pair
+    e.workers = 2  # processes of the rules
+    e.deadline_s = 5.0  # seconds of the rules for one pair
 
     c.checkpoint = ml_collections.ConfigDict()
     c.checkpoint.every = 500  # updates between checkpoints; one is also written at the end and on SIGTERM

@@ -37,7 +37,8 @@ def get_config() -> ml_collections.ConfigDict:
         max_answer=60,
     )
     c.data.generate = 200_000
-    c.update.update(pairs=64, rows=16, row_length=160, logprob_chunk=160)
+    c.updates.update(pairs=64, rows=16, row_length=160, logprob_chunk=160)
     c.optimizer.update(learning_rate=2e-3, warmup_steps=50, decay_steps=2000, b2=0.98, weight_decay=0.01)
+    c.evaluation.update(row_lengths=(160,), rows=16, prompts_per_row=8, output_limit=96, segment_length=32)
     c.checkpoint.every = 1000
     return c

@@ -13,17 +13,27 @@ from ulorl_jax.io.hf_tokenizer import HFTokenizer
 from ulorl_jax.io.prompts import Source
 from ulorl_jax.io.tokenizer import ByteTokenizer, Tokenizer, TrustedText
 from ulorl_jax.mesh import Layout
+from ulorl_jax.models.qwen3 import Qwen3Config, map_table
 from ulorl_jax.replies import Replies
 from ulorl_jax.rewards import Cached, FirstThen, Judge
-from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine, param_shardings
+from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.rollout.segments import KEEP, SegmentSettings
-from ulorl_jax.sections import FileSettings, GenerativeSettings, PromptSettings, TokenizerSettings, VerifySettings
+from ulorl_jax.sections import (
+    AskingSettings,
+    FileSettings,
+    GenerativeSettings,
+    PromptSettings,
+    TokenizerSettings,
+    VerifySettings,
+)
 from ulorl_jax.typed import choose, demand
+from ulorl_jax.types import PyTree
 from ulorl_jax.verify.comparison import Comparer
 from ulorl_jax.verify.final_answer import FinalAnswer
 from ulorl_jax.verify.rules import Rules
 from ulorl_jax.verify.verifier import REASONED, GenerativeVerifier, RowShapes
+from ulorl_jax.verify.verifier_prompt import FILE as PROMPT
 from ulorl_jax.verify.verifier_prompt import VerifierPrompt
 from ulorl_jax.weights import open_weights
 
@@ -131,26 +141,57 @@ def make_verifier(settings: GenerativeSettings, layout: Layout) -> GenerativeVer
       layout: of decoding.
 
     Returns:
-      The verifier.
+      The verifier; without a verifier.json beside the weights it is asked with the project's own prompt.
 
     Raises:
       ValueError: weights, prompt or tokenizer cannot be used, or a setting is out of range.
     """
-    s, section = settings, "verify.verifier"
-    demand(bool(s.weights), f"{section}.weights is the folder of the verifier's weights", s.weights, "set it")
-    for name in ("rows", "prompts_per_row", "output_limit", "segment_length", "slots"):
-        demand(getattr(s, name) >= 1, f"{section}.{name} must be at least 1", getattr(s, name), "set it to more")
-    demand(min(s.row_lengths, default=0) >= 1, f"{section}.row_lengths are tokens", s.row_lengths, "try (1024, 4096)")
+    s = settings
+    demand(bool(s.weights), "verify.verifier.weights is the folder of the verifier's weights", s.weights, "set it")
     weights = open_weights(s.weights)
     model = dataclasses.replace(weights.config, dtype=s.dtype)
     folder = Path(s.tokenizer.path) if s.tokenizer.path else weights.files
     tokenizer = make_tokenizer(s.tokenizer, model.vocab_size, folder)
-    # Greedy, so that a verdict does not depend on what was asked before.
-    longest = max(s.row_lengths)
-    spec = EngineSpec(model, s.slots, longest + s.output_limit, Sampling(0.0), tokenizer.eos_ids, layout)
-    params = weights.load(param_shardings(spec), model.dtype)
-    identity, generate = weights.describe()["identity"], None
+    params = weights.load(map_table(lambda row: layout.sharding(*row.axes, shape=row.shape), model), model.dtype)
+    prompt = VerifierPrompt.load(s.weights) if (Path(s.weights) / PROMPT).is_file() else VerifierPrompt()
+    identity = weights.describe()["identity"]
+    return verifier_of(s, model, params, layout, tokenizer, prompt, identity, "verify.verifier")
+
+
+def verifier_of(
+    settings: AskingSettings,
+    model: Qwen3Config,
+    params: PyTree,
+    layout: Layout,
+    tokenizer: Tokenizer,
+    prompt: VerifierPrompt,
+    identity: str,
+    section: str,
+) -> GenerativeVerifier:
+    """A generative verifier of weights that are on the device.
+
+    Args:
+      settings: how they are asked.
+      model, params, layout: the network, laid out for decoding.
+      tokenizer, prompt: of the weights.
+      identity: of the weights.
+      section: of the config that holds the settings, for messages.
+
+    Returns:
+      The verifier.
+
+    Raises:
+      ValueError: a setting is out of range, or something does not fit the rest.
+    """
+    s = settings
+    for name in ("rows", "prompts_per_row", "output_limit", "segment_length", "slots"):
+        demand(getattr(s, name) >= 1, f"{section}.{name} must be at least 1", getattr(s, name), "set it to more")
+    demand(min(s.row_lengths, default=0) >= 1, f"{section}.row_lengths are tokens", s.row_lengths, "try (1024, 4096)")
+    generate = None
     if s.mode == REASONED:
+        # Greedy, so that a verdict does not depend on what was asked before.
+        width = max(s.row_lengths) + s.output_limit
+        spec = EngineSpec(model, s.slots, width, Sampling(0.0), tokenizer.eos_ids, layout)
         segments = SegmentSettings(s.segment_length, s.output_limit, KEEP, s.rows, s.row_lengths)
         generate = Replies(PolicyEngine(spec, seed=0), params, segments, tokenizer.decode_output)
         identity = f"{identity}, greedy, at most {s.output_limit} tokens"
@@ -159,7 +200,7 @@ def make_verifier(settings: GenerativeSettings, layout: Layout) -> GenerativeVer
         params,
         layout,
         tokenizer,
-        VerifierPrompt.load(s.weights),
+        prompt,
         RowShapes(s.row_lengths, s.rows, s.prompts_per_row),
         mode=s.mode,
         threshold=s.threshold,

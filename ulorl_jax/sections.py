@@ -73,12 +73,9 @@ class DataSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class GenerativeSettings:
-    """A generative verifier: its weights, and how they are asked."""
+class AskingSettings:
+    """How a generative verifier is asked."""
 
-    weights: str
-    dtype: str
-    tokenizer: TokenizerSettings
     mode: str
     threshold: float
     min_mass: float
@@ -88,6 +85,15 @@ class GenerativeSettings:
     output_limit: int
     segment_length: int
     slots: int
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerativeSettings(AskingSettings):
+    """A generative verifier: its weights, and how they are asked."""
+
+    weights: str
+    dtype: str
+    tokenizer: TokenizerSettings
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ A run goes on where its workdir left off: which pairs an update learns from is a
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import time
@@ -16,30 +17,29 @@ import jax
 import numpy as np
 
 from ulorl_jax.clock import StopRequest
-from ulorl_jax.inputs import make_tokenizer
+from ulorl_jax.inputs import make_tokenizer, verifier_of
 from ulorl_jax.io.checkpoints import Checkpoints
 from ulorl_jax.io.files import write_atomically
 from ulorl_jax.io.metrics import Metrics, write_summary
 from ulorl_jax.io.plots import plot_verifier
 from ulorl_jax.io.progress import Progress
-from ulorl_jax.mesh import Layout, make_mesh
-from ulorl_jax.models.qwen3 import Qwen3Config
+from ulorl_jax.mesh import Layout, make_mesh, reshard
+from ulorl_jax.models.qwen3 import Qwen3Config, map_table
 from ulorl_jax.parts import make_workdir
-from ulorl_jax.sections import CheckpointSettings, MeshSettings, TokenizerSettings
+from ulorl_jax.sections import AskingSettings, CheckpointSettings, MeshSettings, TokenizerSettings
 from ulorl_jax.supervised import RowSettings, Supervised
 from ulorl_jax.train.state import OptimizerSettings, init_state, start_state, state_shardings, state_structs
 from ulorl_jax.typed import build, demand
 from ulorl_jax.types import Sample, TrainState
 from ulorl_jax.verifier_data import PairDataSettings, encode_pairs, read_pairs, to_pair
 from ulorl_jax.verifier_report import calibration, confusion, markdown, tabulate
-from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE
+from ulorl_jax.verify.comparison import UNSURE
 from ulorl_jax.verify.rules import Rules
-from ulorl_jax.verify.verifier import GenerativeVerifier, RowShapes
+from ulorl_jax.verify.verifier import VERDICT, GenerativeVerifier
 from ulorl_jax.verify.verifier_prompt import VerifierPrompt
 from ulorl_jax.weights import HF, Weights, copy_side_files, fingerprint, open_weights
 
 LOG_EVERY = 20  # updates between two rows of metrics
-SHORTEST_PROMPT = 16  # tokens; bounds how many share a row when they are judged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,13 +55,11 @@ class UpdateSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class MeasureSettings:
-    """How the verifier is measured on the test pairs."""
+class MeasureSettings(AskingSettings):
+    """How the verifier is measured on the test pairs, beside the rules."""
 
     every: int
     pairs: int
-    threshold: float
-    min_mass: float
     workers: int
     deadline_s: float
 
@@ -78,7 +76,7 @@ class VerifierSettings:
     tokenizer: TokenizerSettings
     prompt: VerifierPrompt
     data: PairDataSettings
-    update: UpdateSettings
+    updates: UpdateSettings
     optimizer: OptimizerSettings
     evaluation: MeasureSettings
     checkpoint: CheckpointSettings
@@ -108,9 +106,9 @@ def check(settings: VerifierSettings) -> None:
         ("steps", 1, s.steps),
         ("data.generate", 0, s.data.generate),
         ("data.test_generate", 0, s.data.test_generate),
-        ("update.pairs", 1, s.update.pairs),
-        ("update.rows", 1, s.update.rows),
-        ("update.row_length", 2, s.update.row_length),
+        ("updates.pairs", 1, s.updates.pairs),
+        ("updates.rows", 1, s.updates.rows),
+        ("updates.row_length", 2, s.updates.row_length),
         ("evaluation.every", 1, s.evaluation.every),
         ("evaluation.pairs", 1, s.evaluation.pairs),
         ("evaluation.workers", 1, s.evaluation.workers),
@@ -118,7 +116,7 @@ def check(settings: VerifierSettings) -> None:
         ("checkpoint.keep", 1, s.checkpoint.keep),
     ):
         demand(value >= least, f"{name} must be at least {least}", value, f"set it to {least} or more")
-    demand(0 <= s.update.reasoned <= 1, "update.reasoned is a share of the pairs", s.update.reasoned, "0.5 is half")
+    demand(0 <= s.updates.reasoned <= 1, "updates.reasoned is a share of the pairs", s.updates.reasoned, "0.5 is half")
     demand(
         not (s.prompt.chat and s.tokenizer.kind == "bytes"),
         "prompt.chat needs the chat template of tokenizer.kind=hf",
@@ -171,8 +169,8 @@ class _Training:
         folder = Path(s.tokenizer.path) if s.tokenizer.path else self.weights.files if self.weights else None
         self.tokenizer = make_tokenizer(s.tokenizer, self.model.vocab_size, folder)
         mesh = make_mesh(**dataclasses.asdict(s.mesh))
-        self.layout = Layout(mesh, "training")
-        u = s.update
+        self.layout, self.decoding = Layout(mesh, "training"), Layout(mesh, "decoding")
+        u = s.updates
         rows = RowSettings(u.rows, u.row_length, u.logprob_chunk, u.max_skipped_in_a_row)
         self.supervised = Supervised(self.model, s.optimizer, self.layout, rows, "optimizer")
         self.test = read_pairs(s.data, "test", s.seed)
@@ -225,7 +223,7 @@ class _Training:
 
     def samples(self, number: int) -> list[Sample]:
         """What update `number` learns from; each pass over the pairs has an order of its own."""
-        u, total = self.settings.update, len(self.pairs)
+        u, total = self.settings.updates, len(self.pairs)
         at = number * u.pairs + np.arange(u.pairs)
         orders = {int(epoch): self._order(int(epoch)) for epoch in np.unique(at // total)}
         chosen = [self.pairs[orders[int(i // total)][i % total]] for i in at]
@@ -237,18 +235,11 @@ class _Training:
 
     def verifier(self) -> GenerativeVerifier:
         """The newest weights as a comparer."""
-        s, u, e = self.settings, self.settings.update, self.settings.evaluation
-        shapes = RowShapes((u.row_length,), u.rows, max(u.row_length // SHORTEST_PROMPT, 1))
-        return GenerativeVerifier(
-            self.model,
-            self.state.params,
-            self.layout,
-            self.tokenizer,
-            s.prompt,
-            shapes,
-            threshold=e.threshold,
-            min_mass=e.min_mass,
-        )
+        s, decoding = self.settings, self.decoding
+        shardings = map_table(lambda row: decoding.sharding(*row.axes, shape=row.shape), self.model)
+        params = reshard(self.state.params, shardings, self.model.dtype)
+        known = f"update {self.done}"
+        return verifier_of(s.evaluation, self.model, params, decoding, self.tokenizer, s.prompt, known, "evaluation")
 
     def save(self, checkpoints: Checkpoints) -> None:
         """State, and the seconds it took; does nothing where this update was saved a moment ago."""
@@ -265,14 +256,15 @@ class _Training:
         """Verifier, rules, and rules then verifier on all test pairs; writes tables, picture and summary."""
         e, pairs = self.settings.evaluation, [to_pair(pair) for pair in self.test]
         truths, categories = [pair.same for pair in self.test], [pair.category for pair in self.test]
-        began = time.perf_counter()
-        scored = self.verifier().scores(pairs)
+        began, verifier = time.perf_counter(), self.verifier()
+        said = [comparison.outcome for comparison in verifier.compare(pairs)]
         seconds = {"verifier": time.perf_counter() - began}
+        # A justified verdict is a word and no probability.
+        scored = verifier.scores(pairs) if e.mode == VERDICT else [None] * len(pairs)
         began = time.perf_counter()
-        with Rules(workers=e.workers, deadline_s=e.deadline_s) as rules:
+        with contextlib.closing(Rules(workers=e.workers, deadline_s=e.deadline_s)) as rules:
             ruled = [comparison.outcome for comparison in rules.compare(pairs)]
         seconds["rules"] = time.perf_counter() - began
-        said = [UNSURE if p is None else SAME if p >= e.threshold else DIFFERENT for p in scored]
         both = [v if r == UNSURE else r for r, v in zip(ruled, said, strict=True)]
         outcomes = {"rules": ruled, "verifier": said, "rules, then verifier": both}
         table = tabulate(categories, truths, outcomes)

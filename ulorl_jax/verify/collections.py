@@ -26,7 +26,6 @@ SET_LABEL = re.compile(r"(?P<name>[A-Za-z]|\\[a-z]+)\s*(?:\\in(?![A-Za-z])|=)\s*
 MATRIX = re.compile(
     r"\\begin\{(?P<kind>[pbB]?matrix|array)\}(?:\{[lcr| ]*\})?(?P<rows>.*)\\end\{(?P=kind)\}", re.DOTALL
 )
-BARE_MATRIX = ("matrix", "array")
 
 
 class Parts(NamedTuple):
@@ -53,6 +52,7 @@ def parts_of(text: str) -> Parts | None:
         ("{", "}", "set"),
         ("(", ")", "tuple"),
         (r"\langle", r"\rangle", "tuple"),
+        ("<", ">", "tuple"),
         ("[", "]", "brackets"),
     ):
         if text.startswith(opening) and text.endswith(closing) and len(text) > len(opening + closing):
@@ -84,30 +84,18 @@ def compare_parts(a: str, b: str, ask: Ask) -> Comparison | None:
     kinds = {of_a.kind, of_b.kind}
     if kinds <= {"tuple", "brackets"}:
         in_order = _in_order(of_a.members, of_b.members, ask)
-        return (
-            in_order
-            if len(kinds) == 1 or in_order.outcome == DIFFERENT
-            else Comparison(UNSURE, "two kinds of brackets")
-        )
+        if len(kinds) == 1 or in_order.outcome == DIFFERENT:
+            return in_order
+        return Comparison(UNSURE, "two kinds of brackets")
     if kinds <= {"set", "list"}:
-        return _unordered(of_a.members, of_b.members, ask)
-    for parts, other in ((of_a, of_b), (of_b, of_a)):
-        if parts.kind == "list" and other.kind == "tuple" and (named := _by_label(parts.members)):
-            # x=1, y=2 against (1,2): the names in their own order.
-            values = [named[name] for name in sorted(named)]
-            found = [_in_order(order, other.members, ask) for order in (values, values[::-1])]
-            if found[0].outcome == SAME or DIFFERENT == found[0].outcome == found[1].outcome:
-                return found[0]
-    unordered = _unordered(of_a.members, of_b.members, ask)
-    if unordered.outcome == DIFFERENT:
+        unordered = _unordered(of_a.members, of_b.members, ask)
+        if unordered.outcome == SAME and (_by_label(of_a.members) is None) != (_by_label(of_b.members) is None):
+            # x=1, y=2 against 1, 2: which is which is told by the order alone.
+            in_order = _in_order(of_a.members, of_b.members, ask)
+            if kinds != {"list"} or in_order.outcome != SAME:
+                return Comparison(UNSURE, "named on one side")
         return unordered
-    if "set" in kinds and "tuple" in kinds:
-        return Comparison(DIFFERENT, "a set and a tuple")
-    certain = len(of_a.members) > 2 and "list" in kinds and "tuple" in kinds  # two may be an interval
-    in_order = _in_order(of_a.members, of_b.members, ask)
-    return (
-        in_order if certain and in_order.outcome == SAME else Comparison(UNSURE, "a list, and a tuple or an interval")
-    )
+    return _compare_list_and_tuple(of_a, of_b, ask)
 
 
 def compare_matrices(a: str, b: str, ask: Ask) -> Comparison | None:
@@ -117,7 +105,7 @@ def compare_matrices(a: str, b: str, ask: Ask) -> Comparison | None:
         return None
     if of_a is None or of_b is None:
         rows, other = (of_a, parts_of(b)) if of_a else (of_b, parts_of(a))
-        if not rows or other is None or other.kind != "tuple" or max(map(len, rows)) > 1:
+        if not rows or other is None or other.kind not in ("tuple", "brackets") or max(map(len, rows)) > 1:
             return None
         return _in_order([row[0] for row in rows], other.members, ask)
     if list(map(len, of_a)) != list(map(len, of_b)):
@@ -150,9 +138,29 @@ def _signs(member: str) -> list[str]:
     r"""Both values of a member with one \pm."""
     if len(re.findall(r"\\pm(?![A-Za-z])|\\mp(?![A-Za-z])", member)) != 1:
         return [member]
-    upper = re.sub(r"\\[pm]{2}(?![A-Za-z])", "+", member)
-    lower = re.sub(r"\\[pm]{2}(?![A-Za-z])", "+-", member)  # "1-2" would be a span
+    upper, lower = (re.sub(r"\\[pm]{2}(?![A-Za-z])\s*", sign, member) for sign in ("+", "+-"))  # "1-2" would be a span
     return [re.sub(r"(^|[=({])\s*\+", r"\1", side) for side in (upper, lower)]
+
+
+def _compare_list_and_tuple(of_a: Parts, of_b: Parts, ask: Ask) -> Comparison:
+    """One in brackets, the other not, or in those of a set."""
+    kinds = {of_a.kind, of_b.kind}
+    for parts, other in ((of_a, of_b), (of_b, of_a)):
+        if parts.kind == "list" and other.kind == "tuple" and (named := _by_label(parts.members)):
+            # x=1, y=2 against (1,2): the names in their own order.
+            values = [named[name] for name in sorted(named)]
+            found = [_in_order(order, other.members, ask) for order in (values, values[::-1])]
+            if found[0].outcome == SAME or DIFFERENT == found[0].outcome == found[1].outcome:
+                return found[0]
+    unordered = _unordered(of_a.members, of_b.members, ask)
+    if unordered.outcome == DIFFERENT:
+        return unordered
+    if kinds == {"set", "tuple"}:
+        return Comparison(DIFFERENT, "a set and a tuple")
+    in_order = _in_order(of_a.members, of_b.members, ask)
+    if kinds == {"list", "tuple"} and len(of_a.members) > 2 and in_order.outcome == SAME:
+        return in_order
+    return Comparison(UNSURE, "a list, and a tuple or an interval")
 
 
 def _compare_with_one(many: Parts, other: str, ask: Ask) -> Comparison | None:
@@ -248,6 +256,9 @@ def _rows(text: str) -> list[list[str]] | None:
     bare = text.strip()
     if bare.startswith(("(", "[")) and bare.endswith((")", "]")) and MATRIX.fullmatch(bare[1:-1].strip()):
         bare = bare[1:-1].strip()
+    if bare.startswith("[[") and (nested := parts_of(bare)) and nested.kind == "brackets":
+        rows = [parts_of(row) or Parts("brackets", [row[1:-1]]) for row in nested.members]
+        return [row.members for row in rows] if all(row.kind == "brackets" for row in rows) else None
     found = MATRIX.fullmatch(bare)
     if not found or r"\begin" in found["rows"]:
         return None

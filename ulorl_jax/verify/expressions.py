@@ -233,7 +233,7 @@ class _Reader:
             if self.sees("(", "["):
                 raise Unreadable  # \sin 2(x+1)
             tree = ("*", tree, self.power())
-        if self.sees("/"):
+        if self.sees("/") and self.peek(1).kind != "function":
             raise Unreadable  # \sin x/2
         return tree
 

@@ -21,7 +21,7 @@ INFINITE = {r"\infty": 1, r"+\infty": 1, r"-\infty": -1}
 NAME = r"[A-Za-z]|\\[a-z]+"
 MEMBER = re.compile(rf"(?P<name>{NAME})\s*\\in(?![A-Za-z])\s*(?P<set>.+)")
 BRACKETED = re.compile(r"(?P<open>[(\[\]])(?P<inner>.+)(?P<close>[)\[\]])")
-SET_BUILDER = re.compile(rf"\\\{{\s*(?:{NAME})\s*(?:\\in\s*\\mathbb\{{R\}}\s*)?[|:](?P<condition>.+)\\\}}")
+SET_BUILDER = re.compile(rf"(?:\\?\{{)?\s*(?:{NAME})\s*(?:\\in\s*\\mathbb\{{R\}}\s*)?[|:](?P<condition>.+?)(?:\\?\}})?")
 WITHOUT = re.compile(
     rf"(?:\\mathbb\{{R\}}\s*(?:\\setminus|\\backslash|-|\\)\s*\\?\{{(?=.*\}}\Z)|(?P<name>{NAME})\s*\\ne(?![A-Za-z])"
     r"|(?:all )?(?:real numbers|reals) except(?: for)?)\s*(?P<points>.+?)(?:\\?\})?",
@@ -129,10 +129,12 @@ def _bracketed(text: str) -> Pieces | None:
     if None not in values and values[0] > values[1]:  # type: ignore[operator]
         return None
     open_low, open_high = found["open"] in "(]", found["close"] in ")["
+    if (low in INFINITE and not open_low) or (high in INFINITE and not open_high):
+        return None
     if found["open"] == "[" and found["close"] == "[":
         return None
     is_pair = found["open"] == "(" and found["close"] == ")" and not {low, high} & set(INFINITE)
-    piece = Piece(low, not open_low and low not in INFINITE, high, not open_high and high not in INFINITE)
+    piece = Piece(low, not open_low, high, not open_high)
     return Pieces((piece,), is_pair=is_pair)
 
 
@@ -146,11 +148,11 @@ def _related(text: str) -> Pieces | None:
     if sides is None or len(sides) not in (2, 3) or not all(sides):
         return None
     signs = re.findall(RELATION, text)
-    names = [re.fullmatch(NAME, plain(side)) and not _is_end(side) for side in sides]
-    if len(signs) != len(sides) - 1 or names.count(True) + sum(1 for name in names if name is not None and name) < 1:
+    named = [index for index, side in enumerate(sides) if re.fullmatch(NAME, side) and not _is_end(side)]
+    if len(signs) != len(sides) - 1 or len(named) != 1:
         return None
-    at = next((index for index, name in enumerate(names) if name), None)
-    if at is None or not all(_is_end(side) for index, side in enumerate(sides) if index != at):
+    at = named[0]
+    if not all(_is_end(side) for index, side in enumerate(sides) if index != at):
         return None
     name = sides[at]
     if len(sides) == 2:
@@ -214,6 +216,9 @@ def _intersection(a: Pieces, b: Pieces) -> Pieces | None:
         one, two = two, one
     if one.high != r"\infty" or two.low != r"-\infty":
         return None
+    values = rational(one.low), rational(two.high)
+    if None not in values and values[0] > values[1]:  # type: ignore[operator]
+        return Pieces((two, one), a.name)  # "x < 2, x > 3" means or
     return Pieces((Piece(one.low, one.low_closed, two.high, two.high_closed),), a.name)
 
 

@@ -1,4 +1,4 @@
-r"""What stands behind "x =", "f(x) =", "\\angle ABC =" and "Area =": the value, whose name does not count."""
+r"""What stands behind "x =", "f(x) =", "\angle ABC =" and "Area =": the value, whose name does not count."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from ulorl_jax.verify.expressions import names_in
 from ulorl_jax.verify.spelling import compact, members_of, split
 
 LABEL = re.compile(
-    r"""(?P<label> (?: \\(?:vec|overrightarrow|overline)\s*\{?[A-Za-z]+\}?
+    r"""(?!\\?(?:ln|log|exp|sqrt)(?![a-z]))             # of these the value is not what is asked for
+        (?P<label> (?: \\(?:vec|overrightarrow|overline)\s*\{?[A-Za-z]+\}?
                      | \\frac\s*\{d[a-z]?\}\s*\{d[a-z]\}          # dy/dx
                      | [a-zA-Z]\s*\^\s*\{-1\}                      # the inverse of f
                      | \\text\{[^{}]*\} | (?:m\s*)?\\angle
@@ -20,12 +21,13 @@ LABEL = re.compile(
         \s*=\s*(?P<value>.+)""",
     re.VERBOSE | re.DOTALL,
 )
+TURNED = re.compile(r"(?P<value>[^A-Za-z=]+)=\s*(?P<label>[A-Za-z])")  # 5 = x
 
 
 def label_of(text: str) -> tuple[str, str] | None:
     """("x", "5") of "x = 5", and of "x = 2 + 3 = 5"."""
-    found = LABEL.fullmatch(text)
-    if not found or len(members_of(text) or [""]) > 1 or re.search(r"[<>]|\\[lgn]e(?![A-Za-z])|\\approx", text):
+    found = LABEL.fullmatch(text) or TURNED.fullmatch(text)
+    if not found or len(members_of(text) or [""]) > 1 or re.search(r"[<>]|\\[lgn]e(?![A-Za-z])|\\approx|\bnot\b", text):
         return None
     sides = split(found["value"], "=")
     if sides is None or not all(sides):
@@ -37,11 +39,9 @@ def label_of(text: str) -> tuple[str, str] | None:
 
 def compare_labelled(a: str, b: str, ask: Ask) -> Comparison | None:
     """x=5 and 5, y=2x+1 and 2x+1; two equations in other letters are left to the relations."""
-    labels = label_of(a), label_of(b)
-    if labels == (None, None):
-        return None
-    if labels[0] is not None and labels[1] is not None:
-        (name, value), (other_name, other_value) = labels
+    of_a, of_b = label_of(a), label_of(b)
+    if of_a is not None and of_b is not None:
+        (name, value), (other_name, other_value) = of_a, of_b
         values = ask(value, other_value)
         if compact(name) == compact(other_name):
             return values
@@ -50,6 +50,8 @@ def compare_labelled(a: str, b: str, ask: Ask) -> Comparison | None:
         if names_in(value) or names_in(other_value):
             return None
         return values if values.outcome == DIFFERENT else Comparison(UNSURE, f"{name} and {other_name}")
-    if label_of(a) is not None:
-        return None if relation_of(b) else ask(labels[0][1], b)  # type: ignore[index]
-    return None if relation_of(a) else ask(a, labels[1][1])  # type: ignore[index]
+    if of_a is not None:
+        return None if relation_of(b) else ask(of_a[1], b)
+    if of_b is not None:
+        return None if relation_of(a) else ask(a, of_b[1])
+    return None

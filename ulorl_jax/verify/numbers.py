@@ -9,6 +9,7 @@ import functools
 import re
 from fractions import Fraction
 
+from ulorl_jax.verify.asking import Ask
 from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE, Comparison
 from ulorl_jax.verify.expressions import readings
 from ulorl_jax.verify.spelling import plain, split
@@ -22,7 +23,7 @@ DENOMINATORS |= {f"{name}s": value for name, value in DENOMINATORS.items()} | {"
 SCALED = re.compile(rf"(.*\d)\s*({'|'.join([*SCALES, *sorted(DENOMINATORS, key=len, reverse=True)])})", re.IGNORECASE)
 ORDINAL = re.compile(r"(\d{1,9})\s*\^?\{?(?:\\text\{)?(?:st|nd|rd|th)\}*", re.IGNORECASE)
 BASED = re.compile(
-    r"\(?(?P<digits>[0-9A-Fa-f ]+)\)?(?:_\s*\{?\s*(?P<base>\d{1,2})\s*\}?|\s(?:in )?base (?P<said>\d{1,2}))"
+    r"\(?(?P<digits>[0-9A-Fa-f ]+?)\)?\s*(?:_\s*\{?\s*(?P<base>\w+)\s*\}?|\(?(?:in )?base (?P<said>\w+)\)?)", re.ASCII
 )
 
 
@@ -76,7 +77,7 @@ def ordinal(text: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def compare_ordinals(a: str, b: str) -> Comparison | None:
+def compare_ordinals(a: str, b: str, ask: Ask) -> Comparison | None:
     """ "third" is the 3rd, and may be 1/3."""
     places = ordinal(a), ordinal(b)
     if None not in places:
@@ -92,7 +93,7 @@ def compare_ordinals(a: str, b: str) -> Comparison | None:
     return None
 
 
-def compare_rationals(a: str, b: str) -> Comparison | None:
+def compare_rationals(a: str, b: str, ask: Ask) -> Comparison | None:
     """Two plain numbers, exactly."""
     values = rational(a), rational(b)
     if None in values:
@@ -100,7 +101,7 @@ def compare_rationals(a: str, b: str) -> Comparison | None:
     return Comparison(SAME, "equal numbers") if values[0] == values[1] else Comparison(DIFFERENT, "other numbers")
 
 
-def compare_bases(a: str, b: str) -> Comparison | None:
+def compare_bases(a: str, b: str, ask: Ask) -> Comparison | None:
     """52_8 and 101_2 by value; with a base on one side only, equal digits may be meant, or an equal value."""
     based = [_based(text) for text in (a, b)]
     if None not in based:
@@ -122,7 +123,7 @@ def is_based(text: str) -> bool:
 
 def ratio(text: str) -> list[str] | None:
     """The parts of "1:2", "3 : 4 : 5" and "3 to 2"; None where it is no ratio."""
-    parts = split(text, ":|(?<=[0-9]) to (?=[0-9])")
+    parts = split(text, ":|(?<=[0-9]) (?:to|over|out of) (?=[0-9])")
     if parts is None or not 2 <= len(parts) <= 6 or not all(map(readings, parts)):
         return None
     return parts
@@ -173,8 +174,11 @@ def _based(text: str) -> tuple[str, int] | None:
     found = BASED.fullmatch(plain(text))
     if not found:
         return None
-    base, digits = int(found["base"] or found["said"]), found["digits"].replace(" ", "").lower()
+    digits, named = found["digits"].replace(" ", "").lower(), found["base"] or found["said"]
+    base = Fraction(named) if named.isdigit() else in_words(named)
+    if base is None or not 2 <= base <= 36:
+        return None
     try:
-        return digits, int(digits, base)
-    except ValueError:  # 9_8, or a base below 2
+        return digits, int(digits, int(base))
+    except ValueError:  # 9_8
         return None

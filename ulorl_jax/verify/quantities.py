@@ -29,6 +29,7 @@ FACTORS = {7, 12, 16, 24, 36, 60, 100, 144, 1000, 3600, 5280, 10**4, 10**6}
 ANGLE_FUNCTION = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 START = re.compile(r"(?=\\text\{)|(?<![A-Za-z\\{])(?=[A-Za-z°%$€£¥₹¢])|(?<=[°%])(?=[A-Za-z])")
 PREFIX = re.compile(r"(?P<sign>-?)\s*(?:US)?(?P<unit>[$€£¥₹]|USD|EUR|GBP|Rs\.?)\s*(?P<value>[^$€£¥₹]+)")
+RATE = re.compile(r"(.+?)\s*(?:/|\b(?:per|an?) )\s*[A-Za-z]+")
 COMPOUND = re.compile(r"(?:\d+(?:\.\d+)?\s*[A-Za-z]+(?:,? and |,? )?){2,4}")
 
 
@@ -55,14 +56,16 @@ def quantity(text: str) -> Quantity | None:
         unit, value = unit_names()[prefixed["unit"].rstrip(".")], prefixed["value"].strip()
         if _is_value(value):
             return Quantity(prefixed["sign"] + value, unit, "", True)
+        if (rate := RATE.fullmatch(value)) and _is_value(rate[1]):  # $18/day
+            return Quantity(prefixed["sign"] + rate[1], unit, "", True)
         inner = quantity(value)
-        if inner and inner.unit == unit:  # $18 dollars
-            return inner._replace(value=prefixed["sign"] + inner.value)
+        if inner and (inner.unit == unit or inner.noun):  # $18 dollars, $18 profit
+            return Quantity(prefixed["sign"] + inner.value, unit, "", True)
     for start in START.finditer(text):
         value, rest = text[: start.start()].strip(), text[start.start() :]
         if not _is_value(value) or value in ("a", "A"):
             continue
-        words = plain(rest).removeprefix("US ")
+        words = re.sub("^(?:US |(?:of )?an? )", "", plain(rest))
         if NO_UNIT.fullmatch(words):
             return Quantity(value, "", "", True)
         if rest == "°" and ANGLE_FUNCTION.search(value):
@@ -71,7 +74,7 @@ def quantity(text: str) -> Quantity | None:
         value = value if named is None else str(named)
         marked = r"\text" in rest or rest[0] in "°%$€£¥₹¢" or named is not None
         spaced = text[start.start() - 1] == " "
-        if (unit := unit_of(words)) and (marked or len(words) > 1 or (rational(value) is not None)):
+        if (unit := _leading_unit(words)) and (marked or len(words) > 1 or (rational(value) is not None)):
             return Quantity(value, unit, "", marked or len(words) > 1 or spaced)
         if (marked or spaced) and re.search(r"\d|\\", value) and _is_noun(words, rest.startswith(r"\text")):
             return Quantity(value, "", words.lower(), True)
@@ -165,6 +168,18 @@ def _either(one: Comparison, two: Comparison) -> Comparison:
 
 def _is_value(text: str) -> bool:
     return bool(readings(text)) or rational(text) is not None
+
+
+def _leading_unit(words: str) -> str | None:
+    """The unit of "miles per hour", and of "pounds of apples"."""
+    if unit := unit_of(words):
+        return unit
+    parts = words.split()
+    for cut in range(min(len(parts) - 1, 4), 0, -1):
+        unit = unit_of(" ".join(parts[:cut]))
+        if unit and len(parts[0]) > 1 and _is_noun(" ".join(parts[cut:]), marked=True):
+            return unit
+    return None
 
 
 def _is_noun(words: str, marked: bool) -> bool:

@@ -213,28 +213,16 @@ def _kind_of(text: str) -> str | None:
     return "formula" if trees and re.search(r"[\d+*/^-]", value) else None
 
 
-def _ordinals(a: str, b: str, ask: Ask) -> Comparison | None:
-    return numbers.compare_ordinals(a, b)
-
-
-def _rationals(a: str, b: str, ask: Ask) -> Comparison | None:
-    return numbers.compare_rationals(a, b)
-
-
-def _bases(a: str, b: str, ask: Ask) -> Comparison | None:
-    return numbers.compare_bases(a, b)
-
-
 RULES: tuple[tuple[str, Callable[[str, str, Ask], Comparison | None]], ...] = (
     ("spelling", _equal_spelling),
     ("times", texts.compare_times),
     ("dates", texts.compare_dates),
-    ("numbers", _rationals),
+    ("numbers", numbers.compare_rationals),
     ("nothing", texts.compare_nothing),
     ("truths", texts.compare_truths),
     ("options", texts.compare_options),
-    ("ordinals", _ordinals),
-    ("bases", _bases),
+    ("ordinals", numbers.compare_ordinals),
+    ("bases", numbers.compare_bases),
     ("quantities", quantities.compare_like_units),
     ("units", quantities.compare_units),
     ("ratios", collections.compare_ratios),

@@ -77,6 +77,8 @@ STEPS: list[tuple[re.Pattern[str], str]] = [
     (re.compile(r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}"), r"\\binom{\1}{\2}"),
     (re.compile(r"\{\s*\\(?:rm|bf|it)\s+([^{}]*)\}"), r"\\text{\1}"),
     (re.compile(r"(?<=\d)\s*[xX]\s*(?=10\s*\^)"), "*"),
+    (re.compile(r"(?<![A-Za-z\d}])C\(\s*(\d+)\s*,\s*(\d+)\s*\)|(?<!\w)(\d+) choose (\d+)"), r"\\binom{\1\3}{\2\4}"),
+    (re.compile(r"\b(?:per cent|pct)\b"), "percent"),
     (re.compile(r"<=|=<"), r"\\le "),
     (re.compile(r">=|=>"), r"\\ge "),
     (re.compile(r"!="), r"\\ne "),

@@ -20,6 +20,9 @@ NAMES = re.compile(
     r"\\(?:pi|alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|rho|sigma|tau|phi|chi|psi|omega"
     r"|Gamma|Delta|Theta|Lambda|Sigma|Phi|Psi|Omega|ell)"
 )
+# Letters side by side are a product: "xy" and "abc", not "or", "one" and "men".
+WORD = re.compile("am|an|as|at|be|by|do|go|he|if|in|is|it|me|my|no|of|on|or|so|to|up|us|we", re.IGNORECASE)
+PRODUCT = re.compile("[^aeiouAEIOU]{3}|ab[c-z]|AB[C-Z]")
 
 
 class Unreadable(ValueError):
@@ -80,7 +83,6 @@ def _names(run: str) -> list[Token]:
             return [Token("function", function)] + [Token("name", letter) for letter in run[len(function) :]]
     if run[:2] == "pi" and len(run) <= 3:
         return [Token("name", r"\pi")] + [Token("name", letter) for letter in run[2:]]
-    is_product = len(run) < 3 or not set(run.lower()) & set("aeiou") or sorted(run) == list(run)
-    if len(run) > 3 or "pi" in run or not is_product:  # abc and xyz; not "one" and "men"
+    if len(run) > 3 or "pi" in run or WORD.fullmatch(run) or (len(run) == 3 and not PRODUCT.fullmatch(run)):
         raise Unreadable(run)
     return [Token("name", letter) for letter in run]

@@ -6,7 +6,7 @@ import calendar
 import datetime
 import random
 
-from ulorl_jax.data.answer_pairs.kinds import Form, Kind
+from ulorl_jax.data.answer_pairs.kinds import NOTHING_DRAWN, Form, Kind
 from ulorl_jax.data.answer_pairs.slips import near_integer
 
 P_CLOCK = 0.2
@@ -86,6 +86,18 @@ def _numbers_only(moment: Moment, rng: random.Random) -> str | None:
     return None if isinstance(moment, int) and moment < HALF_A_DAY + 60 else _key(moment)
 
 
+def _bare_clock(moment: Moment, rng: random.Random) -> str | None:
+    """As "2:30", of either half of the day."""
+    return f"{(moment // 60 - 1) % 12 + 1}:{moment % 60:02d}" if isinstance(moment, int) else None
+
+
+def _fits(first: str, second: str, v: Moment, w: Moment) -> bool:
+    """Without am or pm beside one of them only, and only where both values are in that half of the day."""
+    if "bare_clock" not in (first, second) or isinstance(v, datetime.date) or isinstance(w, datetime.date):
+        return True
+    return first != second and "numbers" not in (first, second) and v // HALF_A_DAY == w // HALF_A_DAY
+
+
 def _key(moment: Moment) -> str:
     return f"{moment // 60:02d}:{moment % 60:02d}" if isinstance(moment, int) else moment.isoformat()
 
@@ -106,6 +118,7 @@ DATES = Kind(
         "british_ordinal": _written("{th} {month} {year}", "{hour}.{minute:02d} {dots}"),
         "no_comma": _written("{month} {day} {year}", "{hour}.{minute:02d}{HALF}"),
         "short_ordinal": _written("{mon} {th}, {year}", "{hour}:{minute:02d}{dots}"),
+        "bare_clock": _bare_clock,
         "of_comma": _written("the {th} of {month}, {year}", "{hour}.{minute:02d}{half}"),
     },
     train=(
@@ -119,6 +132,7 @@ DATES = Kind(
         "<short>",
         "<british_ordinal>",
         "<of>",
+        "<bare_clock>",
     ),
     held_out=(
         "<british_short>",
@@ -131,5 +145,7 @@ DATES = Kind(
     ),
     questions=("When was it?", "On what date?", "When does it start?", "When did <name> arrive?"),
     held_out_questions=("When did <name> leave?", "When does it end?", "Give the date or time."),
+    show=lambda moment: _written("{iso}", "{hour}:{minute:02d} {half}")(moment, NOTHING_DRAWN) or "",
+    fits=_fits,
     plain=frozenset({"american", "british", "numbers", "short", "british_short"}),
 )

@@ -130,7 +130,8 @@ def _clock(style: str, otherwise: Form = lambda quantity, rng: None) -> Form:
 
 
 def _show(quantity: Quantity) -> str:
-    texts = [(unit, _number(quantity, unit)) for unit in UNITS_OF[quantity.dimension]]
+    """In the unit it was thought of, or in one that gives a short number."""
+    texts = [(unit, _number(quantity, unit)) for unit in (quantity.home, *UNITS_OF[quantity.dimension])]
     return next((f"{number} {unit.symbol}" for unit, number in texts if number), _key(quantity))
 
 
@@ -191,6 +192,6 @@ UNITS = Kind(
     questions=("How much is it?", "Find the result.", "What does <name> measure?", "What is the answer?"),
     held_out_questions=("How much did <name> measure?", "What is the result?", "Give the result."),
     show=_show,
-    plain=frozenset({"symbol", "joined", "name", "clock", "home", "home_joined"}),
+    plain=frozenset({"symbol", "joined", "name", "clock", "home", "home_joined", "bare"}),
     fits=_fits,
 )

@@ -14,7 +14,7 @@ FIELDS = {
     "surnames": """
         Miller Keller Muller Weller Heller Fuller Taylor Tyler Baker Barker Parker Walker Waller Wagner Weaver Carter
         Porter Potter Hunter Hunt Hart Harris Harrison Hanson Hansen Jensen Jansen Johnson Jackson Nelson Nielsen
-        Wilson Watson Lawson Larson Brown Braun Green Greene Gray Grey Clark Clarke Cook Cooke Lee Leigh Long Lang King
+        Wilson Watson Lawson Larson Brown Braun Green Greene Clark Clarke Cook Cooke Lee Leigh Long Lang King
         Ring Reed Read Ross Rossi Russo Smith Smyth Stone Story Martinez Jimenez Perez Lopez Gomez Moreno Romero
     """,
     "things": """
@@ -32,18 +32,18 @@ FIELDS = {
         obtuse straight reflex mean median mode range sum difference product quotient remainder divisor dividend
         rational irrational real imaginary complex natural integer prime composite perfect increasing decreasing
         constant parallel perpendicular skew scalene isosceles equilateral equiangular parabola hyperbola ellipse
-        radius diameter chord arc sector segment secants tangents vertex vertices edge face base height slope
+        radius diameter chord arc sector segment vertex edge face base height slope
         associative commutative distributive reflexive symmetric transitive injective surjective bijective
     """,
     "places": """
-        Paris Prague Rome Roma Milan Lima Lyon Berlin Bern Bonn Cairo Oslo Madrid Malta Mali Malawi Niger Nigeria
+        Paris Prague Rome Milan Lima Lyon Berlin Bern Bonn Cairo Oslo Madrid Malta Mali Malawi Niger Nigeria
         Austria Australia Iran Iraq Ireland Iceland India Indiana Georgia Japan Jordan Spain Sweden Sudan Norway
         Slovakia Slovenia Mars Venus Earth Jupiter Saturn Neptune Uranus Mercury Peru Perth Kenya China Chile Chad
         Cuba Congo Togo Tonga Gabon Ghana Guinea Guyana Latvia Lithuania Libya Liberia Syria Serbia Siberia
     """,
 }
 _COLOURS = "red green blue black brown white pink gray yellow orange purple golden silver violet beige tan teal"
-_SHAPES = "circle square triangle cube cone sphere prism rhombus kite ball box star ring card disk rectangle"
+_SHAPES = "circle square triangle cube cone sphere prism rhombus kite bell box star ring card drum rectangle"
 COLOURS, SHAPES = _COLOURS.split(), _SHAPES.split()
 
 # So few that the words themselves cannot be kept from one split.
@@ -52,7 +52,7 @@ TINY = tuple(
     for line in """
     Monday Tuesday Wednesday Thursday Friday Saturday Sunday
     January February March April May June July August September October November December
-    red rod green grey blue black brown white pink
+    red green grey blue black brown white pink
     north south east west
     even odd neither
     always never sometimes
@@ -62,6 +62,6 @@ TINY = tuple(
     """.strip().splitlines()
 )
 NOTHING = "no solution"
-WRITTEN_NOTHING = ("no solution", "\\emptyset", "empty set", "{}", "none", "\\varnothing", "no solutions")
+WRITTEN_NOTHING = ("no solution", "\\emptyset", "empty set", "{}", "none", "\\varnothing", "∅", "no solutions")
 SPOKEN_NOTHING = ("no solution", "empty set", "none")
 SOMETHING = ("one solution", "two solutions", "all real numbers", "every x", "infinitely many", "all x")
