@@ -47,7 +47,9 @@ def get_config() -> ml_collections.ConfigDict:
 
     # Files of questions: JSON lines, parquet or ArrayRecord, by their suffix.
     c.data = d = ml_collections.ConfigDict()
-    d.generate = ""  # a task that is made, not found: "chain_sum" writes its files into the workdir
+    # a task that is made, not found: "chain_sum" writes its files into the workdir; "chain_sum_varied" the same,
+    # its worked answers written as people write a number ("7.0", "seven", "14/2")
+    d.generate = ""
     d.train = ml_collections.ConfigDict({"main": source()})  # questions to train on; several are mixed by weight
     d.heldout = question_file()  # questions of the evaluation
     d.supervised = question_file()  # worked answers for the warm start

@@ -158,6 +158,12 @@ REFUSALS = [
     ({"verify.cache": -1}, ["verify.cache", "at least 0", "got -1"], {"verify.cache": 0}),
     ({"verify.deadline_s": 0.0}, ["verify.deadline_s", "got 0.0", "5.0"], {"verify.deadline_s": 5.0}),
     ({"verify.marker": " "}, ["verify.marker", "got ' '", "####"], {"verify.marker": "####"}),
+    ({"verify.verifier.rows": 0}, ["verify.verifier.rows", "at least 1", "got 0"], {"verify.verifier.rows": 8}),
+    (
+        {"verify.verifier.row_lengths": ()},
+        ["verify.verifier.row_lengths", "got ()", "(1024, 4096)"],
+        {"verify.verifier.row_lengths": (1024, 4096)},
+    ),
     ({"verify.max_error_rate": 25.0}, ["verify.max_error_rate", "got 25.0", "1.0"], {"verify.max_error_rate": 1.0}),
     ({"verify.error_window": 0}, ["verify.error_window", "got 0", "256"], {"verify.error_window": 256}),
     (

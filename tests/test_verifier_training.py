@@ -28,6 +28,7 @@ SMALL = {
     "data.test_generate": 36,
     "updates.pairs": 16,
     "updates.reasoned": 0.5,
+    "evaluation.mode": "verdict",
     "evaluation.every": 15,
     "evaluation.pairs": 36,
     "evaluation.workers": 1,
@@ -80,7 +81,7 @@ def test_the_replies_become_likelier(trained):
 
 def test_a_judge_asks_the_trained_weights_what_the_training_asked_them(trained):
     asked = base.asking().to_dict() | {"weights": str(trained), "dtype": "float32", "min_mass": 0.0}
-    asked |= {"tokenizer": verifier_tiny.get_config().tokenizer.to_dict(), "row_lengths": [160], "rows": 4}
+    asked |= {"tokenizer": verifier_tiny.get_config().tokenizer.to_dict(), "row_lengths": [144], "rows": 4}
     verifier = make_verifier(build(GenerativeSettings, asked), make_layout("decoding"))
     pairs = read_pairs(settings().data, "test", 0)
     said = verifier.compare([to_pair(pair) for pair in pairs])

@@ -26,6 +26,7 @@ from ulorl_jax.sections import (
     PromptSettings,
     TokenizerSettings,
     VerifySettings,
+    check_asking,
 )
 from ulorl_jax.typed import choose, demand
 from ulorl_jax.types import PyTree
@@ -184,9 +185,7 @@ def verifier_of(
       ValueError: a setting is out of range, or something does not fit the rest.
     """
     s = settings
-    for name in ("rows", "prompts_per_row", "output_limit", "segment_length", "slots"):
-        demand(getattr(s, name) >= 1, f"{section}.{name} must be at least 1", getattr(s, name), "set it to more")
-    demand(min(s.row_lengths, default=0) >= 1, f"{section}.row_lengths are tokens", s.row_lengths, "try (1024, 4096)")
+    check_asking(s, section)
     generate = None
     if s.mode == REASONED:
         # Greedy, so that a verdict does not depend on what was asked before.

@@ -34,7 +34,8 @@ IMPORTANCE = {
     "sais": importance.segment_aware,
     "pois": importance.pseudo_on_policy,
 }
-GENERATORS = {"chain_sum": functools.partial(write_chain_sum, train=8192, supervised=32768)}
+_CHAIN_SUM = functools.partial(write_chain_sum, train=8192, supervised=32768)
+GENERATORS = {"chain_sum": _CHAIN_SUM, "chain_sum_varied": functools.partial(_CHAIN_SUM, varied=True)}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

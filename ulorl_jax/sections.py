@@ -211,8 +211,25 @@ class CheckpointSettings:
     keep: int
 
 
+def check_asking(asking: AskingSettings, section: str) -> None:
+    """Refuses shapes in which a generative verifier cannot be asked.
+
+    Args:
+      asking: how it is asked.
+      section: of the config, for messages.
+
+    Raises:
+      ValueError: what was wrong, the value got, a value that works.
+    """
+    for name in ("rows", "prompts_per_row", "output_limit", "segment_length", "slots"):
+        value = getattr(asking, name)
+        demand(value >= 1, f"{section}.{name} must be at least 1", value, "set it to 1 or more")
+    lengths = asking.row_lengths
+    demand(min(lengths, default=0) >= 1, f"{section}.row_lengths must name tokens of a row", lengths, "(1024, 4096)")
+
+
 def check_verify(verify: VerifySettings) -> None:
-    """Refuses a judge that cannot work; the verifier checks its own settings where it is made.
+    """Refuses a judge that cannot work.
 
     Raises:
       ValueError: what was wrong, the value got, a value that works.
@@ -222,6 +239,7 @@ def check_verify(verify: VerifySettings) -> None:
         demand(value >= least, f"verify.{name} must be at least {least}", value, remedy)
     demand(verify.deadline_s > 0, "verify.deadline_s is in seconds, more than 0", verify.deadline_s, "5.0 is usual")
     demand(bool(verify.marker.strip()), "verify.marker stands before an answer", verify.marker, 'try "####"')
+    check_asking(verify.verifier, "verify.verifier")
     if isinstance(verify, RewardSettings):
         rate, window = verify.max_error_rate, verify.error_window
         demand(0 <= rate <= 1, "verify.max_error_rate is a share, from 0 to 1", rate, "1.0 never stops a run")

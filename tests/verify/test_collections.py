@@ -211,7 +211,6 @@ UNKNOWN = r"""
 (1,2) ~ 1,2
 1,5 ~ 1.5
 1, 1, 2 ~ 1, 2
-x = 5 ~ y = 5
 \frac{\pi}{4}+k\pi, k\in\mathbb{Z} ~ \frac{5\pi}{4}+k\pi, k\in\mathbb{Z}
 1 and 1/2 ~ 3/2
 x \in \{1,2\} ~ b \in \{1,2\}

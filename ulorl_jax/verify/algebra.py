@@ -27,6 +27,11 @@ SIZES = {
     "negative": (-1, -3, -20, -(10**4)),
     "whole": (40, 40, 40),
 }
+STEPS = {"floor", "ceil", "binom"}
+INTEGERS = set("nkmNKMjrq")  # letters that are integers where there are steps; x may be real
+CONSTANT_NAMES = set("abck")  # of a family of functions
+MOST_INTEGERS = 80
+SMALLEST = 5
 BITS_OF_LARGEST = 4 * LARGEST  # more than 10^LARGEST has, or its inverse
 RELATION = r"\\le(?![A-Za-z])|\\ge(?![A-Za-z])|\\ne(?![A-Za-z])|[=<>]"
 MIRRORED = {">": "<", r"\ge": r"\le"}
@@ -61,16 +66,55 @@ def _compare_trees(a: Tree, b: Tree, base: int | None) -> Comparison:
     agrees = {size: list(_agreements(a, b, names, size, base)) for size in SIZES}
     everywhere = agrees["positive"] + agrees["negative"] + agrees["whole"]
     if len(everywhere) >= 4 and len(agrees["positive"]) >= 2 and all(everywhere):
-        if operations_of(a) & {"floor", "ceil"} or operations_of(b) & {"floor", "ceil"}:
-            return Comparison(UNSURE, "equal at every point, with steps between them")
+        if (operations_of(a) | operations_of(b)) & {"floor", "ceil"}:
+            return _compare_at_integers(a, b, names, base)
         return Comparison(SAME, "equal as formulas")
     if False in agrees["positive"] and True not in agrees["whole"]:
         if names_of(a) != names_of(b) and _is_renamed(a, b, base):
-            return Comparison(UNSURE, "equal but for the names of letters")
+            # A lone letter is the unknown, whatever it is called; of several the question says which is which.
+            spelled = [{name.lower().lstrip("\\")[:1] for name in names_of(tree)} for tree in (a, b)]  # lw, \ell W
+            spelled = [{"k" if name in CONSTANT_NAMES else name for name in names} for names in spelled]
+            is_other = len(names_of(a)) > 1 and spelled[0] != spelled[1]
+            return Comparison(DIFFERENT if is_other else UNSURE, "equal but for the names of letters")
         if _is_constant_apart(a, b, names, base):
             return Comparison(UNSURE, "differ by a constant, which C may hold")
         return Comparison(DIFFERENT, "different formulas")
+    if (operations_of(a) | operations_of(b)) & STEPS:
+        return _compare_at_integers(a, b, names, base)
     return Comparison(UNSURE, "equal at some points only")
+
+
+def _compare_at_integers(a: Tree, b: Tree, names: list[str], base: int | None) -> Comparison:
+    """Formulas with steps or binomials, whose letters are integers."""
+    agreed, differ = 0, 0
+    for point in integers(len(names)):
+        values = {name: context().mpf(whole) for name, whole in zip(names, point, strict=True)}
+        try:
+            agrees = _close(evaluate(a, values, base), evaluate(b, values, base))
+        except NoValue:
+            continue
+        agreed += agrees
+        if not agrees and min(point) < SMALLEST and not differ:  # there, what counts something may not hold
+            return Comparison(UNSURE, "different at small integers only")
+        differ += not agrees
+    if differ:
+        # With steps in one of them, n may be meant to be odd; of two letters one may be the larger.
+        both = operations_of(a) & STEPS and operations_of(b) & STEPS
+        is_sure = not agreed or (both and (len(names) == 1 or 2 * differ > agreed + differ))
+        return Comparison(DIFFERENT if is_sure else UNSURE, "different at integers")
+    if agreed < MOST_INTEGERS // 2 or not set(names) <= INTEGERS:
+        return Comparison(UNSURE, "equal at integers, which may not be meant")
+    return Comparison(SAME, "equal at integers")
+
+
+@functools.cache
+def integers(count: int) -> list[tuple[int, ...]]:
+    """Fixed points: the large first, then those around 0 and below it."""
+    if count == 1:
+        return [(whole,) for whole in (*range(SMALLEST, MOST_INTEGERS), *range(-MOST_INTEGERS // 2, SMALLEST))]
+    rng = random.Random(count)
+    lowest = [SMALLEST] * MOST_INTEGERS + [-SMALLEST] * (MOST_INTEGERS // 2)
+    return [tuple(rng.randint(low, 30) for _ in range(count)) for low in lowest]
 
 
 def _compare_constants(a: Tree, b: Tree, base: int | None) -> Comparison:
@@ -108,7 +152,7 @@ def points(count: int, size: str) -> list[list[Any]]:
     """Fixed points: for every size, a value per name."""
     rng = random.Random(f"{count} {size}")
     if size == "whole":
-        return [[context().mpf(rng.randint(17, 17 + most)) for _ in range(count)] for most in SIZES[size]]
+        return [list(map(context().mpf, rng.sample(range(17, 17 + most), count))) for most in SIZES[size]]
     return [
         [number(Fraction(rng.getrandbits(60) | 1 << 55, 1 << 60)) * most for _ in range(count)] for most in SIZES[size]
     ]
@@ -145,6 +189,14 @@ def _combined(a: Tree, b: Tree, names: list[str], base: int | None, combine: Any
             yield combine(evaluate(a, values, base), evaluate(b, values, base))
         except (NoValue, ZeroDivisionError):
             continue
+
+
+def is_constant_renamed(a: str, b: str) -> bool:
+    """Whether two texts are formulas with other letters in the places of constants: Ce^x, Ae^x."""
+    of_a, of_b = readings(a), readings(b)
+    other = [{name.lower() for tree in trees for name in names_of(tree)} for trees in (of_a, of_b)]
+    other = [other[0] - other[1], other[1] - other[0]]
+    return len(other[0]) == len(other[1]) > 0 and other[0] | other[1] <= CONSTANT_NAMES
 
 
 def _has_bare_log(tree: Tree) -> bool:

@@ -1,6 +1,6 @@
-r"""Answers in several parts: sets, lists, tuples, matrices, ratios.
+r"""Answers in several parts: sets, lists, tuples, ratios.
 
-A list is a set: "1,2" is {2,1}. The order counts in brackets, in matrices and in ratios.
+A list is a set: "1,2" is {2,1}. The order counts in brackets and in ratios.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ MOST = 12  # members that are compared each with each; more are compared where a
 THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?!\d)")
 TUPLE_LABEL = re.compile(r"\(\s*(?P<name>[^()]*?[A-Za-z][^()=]*?)\)\s*=\s*(?P<value>\(.+\))")
 SET_LABEL = re.compile(r"(?P<name>[A-Za-z]|\\[a-z]+)\s*(?:\\in(?![A-Za-z])|=)\s*(?P<value>\\?\{.+\})")
-MATRIX = re.compile(
-    r"\\begin\{(?P<kind>[pbB]?matrix|array)\}(?:\{[lcr| ]*\})?(?P<rows>.*)\\end\{(?P=kind)\}", re.DOTALL
-)
+COORDINATES = (["x", "y"], ["x", "y", "z"])  # x=1, y=2 is the point (1,2)
 
 
 class Parts(NamedTuple):
@@ -42,6 +40,8 @@ class Parts(NamedTuple):
 @functools.lru_cache(maxsize=1024)
 def parts_of(text: str) -> Parts | None:
     r"""The members of an evened-out text with several; \pm is two. None where it is one value."""
+    if in_words(plain(text)) is not None:
+        return None  # nine hundred and six
     if named := TUPLE_LABEL.fullmatch(text) or SET_LABEL.fullmatch(text):
         inner = parts_of(named["value"])
         return inner and inner._replace(name=compact(named["name"]))
@@ -83,39 +83,19 @@ def compare_parts(a: str, b: str, ask: Ask) -> Comparison | None:
         return Comparison(UNSURE, f"of {of_a.name} and of {of_b.name}")
     kinds = {of_a.kind, of_b.kind}
     if kinds <= {"tuple", "brackets"}:
-        in_order = _in_order(of_a.members, of_b.members, ask)
-        if len(kinds) == 1 or in_order.outcome == DIFFERENT:
-            return in_order
+        ordered = in_order(of_a.members, of_b.members, ask)
+        if len(kinds) == 1 or ordered.outcome == DIFFERENT:
+            return ordered
         return Comparison(UNSURE, "two kinds of brackets")
     if kinds <= {"set", "list"}:
         unordered = _unordered(of_a.members, of_b.members, ask)
-        if unordered.outcome == SAME and (_by_label(of_a.members) is None) != (_by_label(of_b.members) is None):
+        if unordered.outcome == SAME and (by_label(of_a.members) is None) != (by_label(of_b.members) is None):
             # x=1, y=2 against 1, 2: which is which is told by the order alone.
-            in_order = _in_order(of_a.members, of_b.members, ask)
-            if kinds != {"list"} or in_order.outcome != SAME:
+            ordered = in_order(of_a.members, of_b.members, ask)
+            if kinds != {"list"} or ordered.outcome != SAME:
                 return Comparison(UNSURE, "named on one side")
         return unordered
     return _compare_list_and_tuple(of_a, of_b, ask)
-
-
-def compare_matrices(a: str, b: str, ask: Ask) -> Comparison | None:
-    """Matrices entry by entry; a column is a tuple."""
-    of_a, of_b = _rows(a), _rows(b)
-    if of_a is None and of_b is None:
-        return None
-    if of_a is None or of_b is None:
-        rows, other = (of_a, parts_of(b)) if of_a else (of_b, parts_of(a))
-        if not rows or other is None or other.kind not in ("tuple", "brackets") or max(map(len, rows)) > 1:
-            return None
-        return _in_order([row[0] for row in rows], other.members, ask)
-    if list(map(len, of_a)) != list(map(len, of_b)):
-        return Comparison(DIFFERENT, "matrices of other shapes")
-    return _in_order(sum(of_a, []), sum(of_b, []), ask)
-
-
-def is_matrix(text: str) -> bool:
-    """Whether it is one matrix with all its entries."""
-    return _rows(text) is not None
 
 
 def compare_ratios(a: str, b: str, ask: Ask) -> Comparison | None:
@@ -127,7 +107,7 @@ def compare_ratios(a: str, b: str, ask: Ask) -> Comparison | None:
         if len(of_a) != len(of_b):
             return Comparison(DIFFERENT, "ratios of more and of fewer parts")
         quotients = [[f"({part})/({parts[-1]})" for part in parts[:-1]] for parts in (of_a, of_b)]
-        return _in_order(quotients[0], quotients[1], ask)
+        return in_order(quotients[0], quotients[1], ask)
     parts, other = (of_a, b) if of_a else (of_b, a)
     if parts is None or len(parts) != 2 or not readings(other):
         return None
@@ -146,10 +126,12 @@ def _compare_list_and_tuple(of_a: Parts, of_b: Parts, ask: Ask) -> Comparison:
     """One in brackets, the other not, or in those of a set."""
     kinds = {of_a.kind, of_b.kind}
     for parts, other in ((of_a, of_b), (of_b, of_a)):
-        if parts.kind == "list" and other.kind == "tuple" and (named := _by_label(parts.members)):
+        if parts.kind == "list" and other.kind == "tuple" and (named := by_label(parts.members)):
             # x=1, y=2 against (1,2): the names in their own order.
             values = [named[name] for name in sorted(named)]
-            found = [_in_order(order, other.members, ask) for order in (values, values[::-1])]
+            if sorted(named) in COORDINATES:
+                return in_order(values, other.members, ask)
+            found = [in_order(order, other.members, ask) for order in (values, values[::-1])]
             if found[0].outcome == SAME or DIFFERENT == found[0].outcome == found[1].outcome:
                 return found[0]
     unordered = _unordered(of_a.members, of_b.members, ask)
@@ -157,9 +139,9 @@ def _compare_list_and_tuple(of_a: Parts, of_b: Parts, ask: Ask) -> Comparison:
         return unordered
     if kinds == {"set", "tuple"}:
         return Comparison(DIFFERENT, "a set and a tuple")
-    in_order = _in_order(of_a.members, of_b.members, ask)
-    if kinds == {"list", "tuple"} and len(of_a.members) > 2 and in_order.outcome == SAME:
-        return in_order
+    ordered = in_order(of_a.members, of_b.members, ask)
+    if kinds == {"list", "tuple"} and len(of_a.members) > 2 and ordered.outcome == SAME:
+        return ordered
     return Comparison(UNSURE, "a list, and a tuple or an interval")
 
 
@@ -198,7 +180,8 @@ def _is_understood(text: str) -> bool:
     return bool(re.fullmatch(r"[^\W\d_]+|\([A-J]\)", plain(text))) and in_words(text) is None
 
 
-def _in_order(a: list[str], b: list[str], ask: Ask) -> Comparison:
+def in_order(a: list[str], b: list[str], ask: Ask) -> Comparison:
+    """Compares the first with the first, and so on."""
     if len(a) != len(b):
         return Comparison(DIFFERENT, f"{len(a)} values and {len(b)}")
     found = [ask(x, y) for x, y in zip(a, b, strict=True)]
@@ -218,9 +201,9 @@ def _unordered(a: list[str], b: list[str], ask: Ask) -> Comparison:
         return Comparison(UNSURE, "some numbers several times") if same else Comparison(DIFFERENT, "other numbers")
     if max(len(a), len(b)) > MOST:
         return Comparison(UNSURE, f"more than {MOST} values")
-    by_label = _by_label(a), _by_label(b)
-    if by_label[0] and by_label[1] and by_label[0].keys() == by_label[1].keys():
-        return _in_order(list(by_label[0].values()), [by_label[1][name] for name in by_label[0]], ask)
+    labelled = by_label(a), by_label(b)
+    if labelled[0] and labelled[1] and labelled[0].keys() == labelled[1].keys():
+        return in_order(list(labelled[0].values()), [labelled[1][name] for name in labelled[0]], ask)
     table = [[ask(x, y).outcome for y in b] for x in a]
     unmatched, left = [], set(range(len(b)))
     for row in table:
@@ -238,7 +221,7 @@ def _unordered(a: list[str], b: list[str], ask: Ask) -> Comparison:
     return Comparison(UNSURE, "values that could not all be matched")
 
 
-def _by_label(members: list[str]) -> dict[str, str] | None:
+def by_label(members: list[str]) -> dict[str, str] | None:
     """x=1, y=2 and "5 apples, 3 pears" by their names; None where one has no name of its own."""
     found: dict[str, str] = {}
     for member in members:
@@ -250,18 +233,3 @@ def _by_label(members: list[str]) -> dict[str, str] | None:
         else:
             return None
     return found if len(found) == len(members) > 1 else None
-
-
-def _rows(text: str) -> list[list[str]] | None:
-    bare = text.strip()
-    if bare.startswith(("(", "[")) and bare.endswith((")", "]")) and MATRIX.fullmatch(bare[1:-1].strip()):
-        bare = bare[1:-1].strip()
-    if bare.startswith("[[") and (nested := parts_of(bare)) and nested.kind == "brackets":
-        rows = [parts_of(row) or Parts("brackets", [row[1:-1]]) for row in nested.members]
-        return [row.members for row in rows] if all(row.kind == "brackets" for row in rows) else None
-    found = MATRIX.fullmatch(bare)
-    if not found or r"\begin" in found["rows"]:
-        return None
-    rows = [[cell.strip() for cell in row.split("&")] for row in re.split(r"\\\\(?:\[[^\]]*\])?|\\cr", found["rows"])]
-    rows = [row for row in rows if row != [""]]
-    return rows if rows and all(all(row) for row in rows) else None

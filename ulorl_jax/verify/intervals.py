@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
+from fractions import Fraction
 from typing import NamedTuple
 
 from ulorl_jax.verify.algebra import RELATION
@@ -18,7 +19,16 @@ from ulorl_jax.verify.spelling import LIST, compact, plain, split
 from ulorl_jax.verify.texts import REALS
 
 INFINITE = {r"\infty": 1, r"+\infty": 1, r"-\infty": -1}
-NAME = r"[A-Za-z]|\\[a-z]+"
+NAME = r"[fgh]\([a-z]\)|[A-Za-z]|\\[a-z]+"
+ABSOLUTE = re.compile(rf"\|(?P<name>{NAME})\|\s*(?P<sign><|>|\\le|\\ge)(?![A-Za-z])\s*(?P<end>.+)")
+# In this order.
+SAID = [
+    (re.compile(r"\bis (?:strictly )?(?:greater|more|larger|bigger) than or equal to\b|\bis at least\b"), r"\\ge"),
+    (re.compile(r"\bis (?:strictly )?(?:less|smaller) than or equal to\b|\bis at most\b"), r"\\le"),
+    (re.compile(r"\bis (?:strictly )?(?:greater|more|larger|bigger) than\b"), ">"),
+    (re.compile(r"\bis (?:strictly )?(?:less|smaller) than\b"), "<"),
+    (re.compile(r"\b(?:is not|is not equal to)(?= -?\d)"), r"\\ne"),
+]
 MEMBER = re.compile(rf"(?P<name>{NAME})\s*\\in(?![A-Za-z])\s*(?P<set>.+)")
 BRACKETED = re.compile(r"(?P<open>[(\[\]])(?P<inner>.+)(?P<close>[)\[\]])")
 SET_BUILDER = re.compile(rf"(?:\\?\{{)?\s*(?:{NAME})\s*(?:\\in\s*\\mathbb\{{R\}}\s*)?[|:](?P<condition>.+?)(?:\\?\}})?")
@@ -28,6 +38,13 @@ WITHOUT = re.compile(
     re.DOTALL,
 )
 POINT = re.compile(rf"(?:(?P<name>{NAME})\s*=\s*|\\\{{)(?P<points>(?:(?<=\{{).+(?=\\\}})|(?<!\{{)[^{{}}=]+))(?:\\\}})?")
+# Brackets of which one stands the other way round, as in ]0,1[.
+TURNED = re.compile(
+    r"(?P<open>[\[\](])(?P<inner>[^\[\]]*?[,;][^\[\]]*?)(?P<close>[\[\])])(?=\s*(?:\Z|\\cup|\bor\b|\\text\{))"
+)
+CUT = r"\\(?:setminus|backslash)(?![A-Za-z])|\bexcept(?: for)?\b|\bwithout\b"
+POINTS = r"\A(?:[A-Za-z]\s*=\s*|\\?\{)"
+MOST = 6  # conditions
 
 
 class Piece(NamedTuple):
@@ -50,6 +67,15 @@ class Pieces(NamedTuple):
 @functools.lru_cache(maxsize=1024)
 def pieces_of(text: str) -> Pieces | None:
     """The intervals that an evened-out text writes; None where it writes something else."""
+    if " is " in text:
+        for pattern, sign in SAID:
+            text = pattern.sub(sign, plain(text))
+    if (absolute := ABSOLUTE.fullmatch(text)) and (value := rational(absolute["end"])) is not None and value > 0:
+        low, high, closed = f"-({absolute['end']})", absolute["end"], absolute["sign"][0] == "\\"
+        if absolute["sign"] in ("<", r"\le"):
+            return Pieces((Piece(low, closed, high, closed),), absolute["name"])
+        outside = Piece(r"-\infty", False, low, closed), Piece(high, closed, r"\infty", False)
+        return Pieces(outside, absolute["name"])
     if member := MEMBER.fullmatch(text):
         inner = pieces_of(member["set"].strip())
         return inner and inner._replace(name=member["name"], is_pair=False)
@@ -57,8 +83,14 @@ def pieces_of(text: str) -> Pieces | None:
         return _related(built["condition"].strip())
     if REALS.fullmatch(text):
         return Pieces((Piece(r"-\infty", False, r"\infty", False),))
-    if without := WITHOUT.fullmatch(plain(text)):
-        return _all_but(without["points"], without["name"] or "")
+    if (without := WITHOUT.fullmatch(plain(text))) and (pieces := _all_but(without["points"], without["name"] or "")):
+        return pieces
+    if (turned := _turned(text)) != text:
+        pieces = pieces_of(turned)
+        return pieces and pieces._replace(is_pair=False)
+    if (cut := split(plain(text), CUT)) is not None and len(cut) == 2:  # (0,36) without 9
+        whole, points = pieces_of(cut[0].strip(", ")), _all_but(re.sub(POINTS, "", cut[1]).rstrip("}\\"), "")
+        return _intersection(whole._replace(is_pair=False), points) if whole and points else None
     parts = split(_upright(text), r"\\cup(?![A-Za-z])|\bor\b")
     if parts is not None and len(parts) > 1:
         return _union(parts)
@@ -131,8 +163,6 @@ def _bracketed(text: str) -> Pieces | None:
     open_low, open_high = found["open"] in "(]", found["close"] in ")["
     if (low in INFINITE and not open_low) or (high in INFINITE and not open_high):
         return None
-    if found["open"] == "[" and found["close"] == "[":
-        return None
     is_pair = found["open"] == "(" and found["close"] == ")" and not {low, high} & set(INFINITE)
     piece = Piece(low, not open_low, high, not open_high)
     return Pieces((piece,), is_pair=is_pair)
@@ -140,10 +170,13 @@ def _bracketed(text: str) -> Pieces | None:
 
 def _related(text: str) -> Pieces | None:
     r"""0 < x <= 1, 3 < x, x \ne 2, x > 0 and x < 1."""
-    both = split(_upright(text), r"\band\b|,")
-    if both is not None and len(both) == 2:
-        found = [pieces_of(part) for part in both]
-        return _intersection(found[0], found[1]) if found[0] and found[1] else None
+    conditions = split(_upright(text), r"\b(?:and|but|where|with)\b|,")
+    conditions = conditions and [condition for condition in conditions if condition]
+    if conditions and 2 <= len(conditions) <= MOST:
+        found = [pieces_of(condition) for condition in conditions]
+        if None in found or any(pieces.name != found[0].name or not pieces.name for pieces in found):  # type: ignore[union-attr]
+            return None
+        return functools.reduce(lambda one, two: one and two and _intersection(one, two), found)
     sides = split(text, RELATION)
     if sides is None or len(sides) not in (2, 3) or not all(sides):
         return None
@@ -208,8 +241,12 @@ def _all_but(text: str, name: str) -> Pieces | None:
 
 
 def _intersection(a: Pieces, b: Pieces) -> Pieces | None:
-    """Of two half-lines, one from below and one from above."""
-    if len(a.pieces) != 1 or len(b.pieces) != 1 or a.name != b.name or not a.name:
+    """What lies in both; of two half-lines without a common point, their union."""
+    if _merged(a.pieces) is not None and _merged(b.pieces) is not None:
+        pieces = [piece for x in a.pieces for y in b.pieces if (piece := _common(x, y)) is not None]
+        if pieces:
+            return Pieces(tuple(pieces), a.name or b.name)
+    if len(a.pieces) != 1 or len(b.pieces) != 1:
         return None
     one, two = a.pieces[0], b.pieces[0]
     if one.low == r"-\infty":
@@ -220,6 +257,29 @@ def _intersection(a: Pieces, b: Pieces) -> Pieces | None:
     if None not in values and values[0] > values[1]:  # type: ignore[operator]
         return Pieces((two, one), a.name)  # "x < 2, x > 3" means or
     return Pieces((Piece(one.low, one.low_closed, two.high, two.high_closed),), a.name)
+
+
+def _common(a: Piece, b: Piece) -> Piece | None:
+    """The part of the line in both; their ends are rational, or at infinity."""
+    low = max(a, b, key=lambda piece: (_place(piece.low), not piece.low_closed))
+    high = min(a, b, key=lambda piece: (_place(piece.high), piece.high_closed))
+    both = Piece(low.low, low.low_closed, high.high, high.high_closed)
+    ends = _place(both.low), _place(both.high)
+    is_empty = ends[0] > ends[1] or (ends[0] == ends[1] and not (both.low_closed and both.high_closed))
+    return None if is_empty else both
+
+
+def _place(end: str) -> tuple[int, Fraction]:
+    """Of an end that is rational or infinite, for sorting."""
+    return INFINITE.get(end, 0), Fraction(0) if end in INFINITE else rational(end) or Fraction(0)
+
+
+def _turned(text: str) -> str:
+    """]0,1[ as (0,1): the brackets of other countries turned to match."""
+    return TURNED.sub(
+        lambda found: ("[" if found["open"] == "[" else "(") + found["inner"] + ("]" if found["close"] == "]" else ")"),
+        text,
+    )
 
 
 def _merged(pieces: tuple[Piece, ...]) -> tuple[Piece, ...] | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
-from ulorl_jax.verify.algebra import relation_of
+from ulorl_jax.verify.algebra import is_constant_renamed, relation_of
 from ulorl_jax.verify.asking import Ask
 from ulorl_jax.verify.comparison import DIFFERENT, UNSURE, Comparison
 from ulorl_jax.verify.expressions import names_in
-from ulorl_jax.verify.spelling import compact, members_of, split
+from ulorl_jax.verify.numbers import in_words
+from ulorl_jax.verify.spelling import compact, members_of, plain, split
 
 LABEL = re.compile(
     r"""(?!\\?(?:ln|log|exp|sqrt)(?![a-z]))             # of these the value is not what is asked for
@@ -27,7 +28,9 @@ TURNED = re.compile(r"(?P<value>[^A-Za-z=]+)=\s*(?P<label>[A-Za-z])")  # 5 = x
 def label_of(text: str) -> tuple[str, str] | None:
     """("x", "5") of "x = 5", and of "x = 2 + 3 = 5"."""
     found = LABEL.fullmatch(text) or TURNED.fullmatch(text)
-    if not found or len(members_of(text) or [""]) > 1 or re.search(r"[<>]|\\[lgn]e(?![A-Za-z])|\\approx|\bnot\b", text):
+    if not found or (len(members_of(text) or [""]) > 1 and in_words(plain(found["value"])) is None):
+        return None  # "and" in a number is no list
+    if re.search(r"[<>]|\\[lgn]e(?![A-Za-z])|\\approx|\bnot\b", text):
         return None
     sides = split(found["value"], "=")
     if sides is None or not all(sides):
@@ -43,13 +46,17 @@ def compare_labelled(a: str, b: str, ask: Ask) -> Comparison | None:
     if of_a is not None and of_b is not None:
         (name, value), (other_name, other_value) = of_a, of_b
         values = ask(value, other_value)
+        if values.outcome == DIFFERENT and is_constant_renamed(value, other_value):
+            return Comparison(UNSURE, "another letter for a constant")
         if compact(name) == compact(other_name):
             return values
         if ("(" in name) != ("(" in other_name) and values.outcome != UNSURE:
             return values  # y = 2x and f(x) = 2x
         if names_in(value) or names_in(other_value):
             return None
-        return values if values.outcome == DIFFERENT else Comparison(UNSURE, f"{name} and {other_name}")
+        if values.outcome == DIFFERENT or (len(name) == len(other_name) == 1):
+            return values  # the letter of the one unknown is no part of its value
+        return Comparison(UNSURE, f"{name} and {other_name}")
     if of_a is not None:
         return None if relation_of(b) else ask(of_a[1], b)
     if of_b is not None:

@@ -23,8 +23,18 @@ DENOMINATORS |= {f"{name}s": value for name, value in DENOMINATORS.items()} | {"
 SCALED = re.compile(rf"(.*\d)\s*({'|'.join([*SCALES, *sorted(DENOMINATORS, key=len, reverse=True)])})", re.IGNORECASE)
 ORDINAL = re.compile(r"(\d{1,9})\s*\^?\{?(?:\\text\{)?(?:st|nd|rd|th)\}*", re.IGNORECASE)
 BASED = re.compile(
-    r"\(?(?P<digits>[0-9A-Fa-f ]+?)\)?\s*(?:_\s*\{?\s*(?P<base>\w+)\s*\}?|\(?(?:in )?base (?P<said>\w+)\)?)", re.ASCII
+    r"(?P<sign>-?)\s*\(?(?P<digits>[0-9A-Fa-f ]+?)\)?\s*"
+    r"(?:_\s*\{?\s*(?P<base>-?\w+)\s*\}?|\(?(?:in )?base (?P<said>-?\w+)\)?)",
+    re.ASCII,
 )
+SAID_RATIO = re.compile("([A-Za-z-]+) (?:to|out of) ([A-Za-z-]+)")
+RESIDUE = re.compile(
+    r"(?:(?P<name>[A-Za-z])\s*(?:\\equiv|=|≡)\s*)?(?P<value>-?\d{1,9})\s*"
+    r"[({]?\s*(?:\\p?mod(?![A-Za-z])|\\bmod|mod)\s*[({]?\s*(?P<modulus>\d{1,9})\s*[)}]*",
+    re.ASCII,
+)
+RATIO_LABEL = re.compile(r"\A[A-Za-z]+(?:\s*:\s*[A-Za-z]+)+\s*=\s*")
+SHARE = re.compile(r"(?P<part>.+?)(?P<percent>\s*(?:%|percent))? of (?P<whole>[$€£]?\s*\d[\d,.]*)", re.IGNORECASE)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -42,6 +52,11 @@ def rational(text: str) -> Fraction | None:
         values = {exact(tree) for tree in trees}
         return values.pop() if len(values) == 1 else None
     words = plain(text)
+    if share := SHARE.fullmatch(words):
+        part, whole = rational(share["part"].strip()), rational(share["whole"].lstrip("$€£ "))
+        if part is None or whole is None or (part.denominator == 1 and not share["percent"]):
+            return None  # "3 of 5" may be 3/5
+        return part * whole / (100 if share["percent"] else 1)
     if scaled := SCALED.fullmatch(words):
         value, word = rational(scaled[1].strip()), scaled[2].lower()
         return None if value is None else value * SCALES[word] if word in SCALES else value / DENOMINATORS[word]
@@ -116,6 +131,16 @@ def compare_bases(a: str, b: str, ask: Ask) -> Comparison | None:
     return None
 
 
+def compare_residues(a: str, b: str, ask: Ask) -> Comparison | None:
+    """Numbers with their modulus: 1 and 4 (mod 3)."""
+    found = RESIDUE.fullmatch(plain(a)), RESIDUE.fullmatch(plain(b))
+    if found[0] is None or found[1] is None or len({one["name"] for one in found if one} - {None}) > 1:
+        return None
+    (one, modulus), (two, other) = ((int(each["value"]), int(each["modulus"])) for each in found if each)
+    same = modulus == other and modulus > 0 and (one - two) % modulus == 0
+    return Comparison(SAME if same else DIFFERENT, "residues")
+
+
 def is_based(text: str) -> bool:
     """Whether it is a number in a base that is written with it."""
     return _based(text) is not None
@@ -123,7 +148,9 @@ def is_based(text: str) -> bool:
 
 def ratio(text: str) -> list[str] | None:
     """The parts of "1:2", "3 : 4 : 5" and "3 to 2"; None where it is no ratio."""
-    parts = split(text, ":|(?<=[0-9]) (?:to|over|out of) (?=[0-9])")
+    if said := SAID_RATIO.fullmatch(plain(text)):
+        text = f"{in_words(said[1])}:{in_words(said[2])}"
+    parts = split(RATIO_LABEL.sub("", text), r":|(?<=[0-9})]) (?:to|over|out of|in) (?=[0-9\\(])")
     if parts is None or not 2 <= len(parts) <= 6 or not all(map(readings, parts)):
         return None
     return parts
@@ -149,10 +176,13 @@ def _fraction(words: list[str]) -> Fraction | None:
     """ "one half", "three quarters"; a lone "third" is an ordinal number."""
     if words in (["half"], ["a", "half"]):
         return Fraction(1, 2)
-    if len(words) < 2 or words[-1] not in DENOMINATORS:
+    if len(words) < 2:
         return None
-    top = _cardinal(words[:-1])
-    return None if top is None else Fraction(top, DENOMINATORS[words[-1]])
+    top, bottom = _cardinal(words[:-1]), DENOMINATORS.get(words[-1])
+    if bottom is None and top is not None and re.search("(?:st|nd|rd|th)s?$", words[-1]):
+        # Thirteen fifteenths; but "hundred fifteenth" is a place.
+        bottom = ordinal(words[-1].removesuffix("s")) if words[-1].endswith("s") or top == 1 else None
+    return None if top is None or not bottom else Fraction(top, bottom)
 
 
 def _cardinal(words: list[str]) -> int | None:
@@ -175,10 +205,13 @@ def _based(text: str) -> tuple[str, int] | None:
     if not found:
         return None
     digits, named = found["digits"].replace(" ", "").lower(), found["base"] or found["said"]
-    base = Fraction(named) if named.isdigit() else in_words(named)
-    if base is None or not 2 <= base <= 36:
+    base = Fraction(named) if named.lstrip("-").isdigit() else in_words(named)
+    if base is None or base.denominator != 1 or not 2 <= abs(base) <= 36:
         return None
-    try:
-        return digits, int(digits, int(base))
-    except ValueError:  # 9_8
-        return None
+    places = [int(digit, 36) for digit in digits]
+    if max(places) >= abs(base):
+        return None  # 9_8
+    value = 0
+    for place in places:
+        value = value * int(base) + place
+    return found["sign"] + digits, -value if found["sign"] else value

@@ -30,6 +30,18 @@ ANGLE_FUNCTION = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 START = re.compile(r"(?=\\text\{)|(?<![A-Za-z\\{])(?=[A-Za-z°%$€£¥₹¢])|(?<=[°%])(?=[A-Za-z])")
 PREFIX = re.compile(r"(?P<sign>-?)\s*(?:US)?(?P<unit>[$€£¥₹]|USD|EUR|GBP|Rs\.?)\s*(?P<value>[^$€£¥₹]+)")
 RATE = re.compile(r"(.+?)\s*(?:/|\b(?:per|an?) )\s*[A-Za-z]+")
+PER = re.compile(r"(?:/ ?|\b(?:per|an?|each|every|in one) )(day|week|month|year|hour|minute|second)\b")
+TIMES = re.compile(
+    r"(?<=[A-Za-z])(?<!half)(?<!quarter)(?<!quarters)(?<!rds)(?<!hs)(?<! of)\s+"
+    r"(?:an?|each|every) (day|week|month|year|hour|minute|second)(?=\}?\Z)"
+)
+TAIL = re.compile(
+    r",?\s+(?:each|apiece|altogether|overall|remaining|left over|(?:in )?total"
+    r"|(?:per|in one|in an?) (?:person|day|week|month|year|hour|minute|second))(?P<brace>\}?)\Z"
+)
+SUM = re.compile(r"[\w)}]\s*[+-].*(?<! )\Z|[A-Za-z]")
+COMMAND = re.compile(r"\\[A-Za-z]+|\bpi\b")
+MONEY = {"dollar", "euro", "pound_sterling", "rupee", "yen"}
 COMPOUND = re.compile(r"(?:\d+(?:\.\d+)?\s*[A-Za-z]+(?:,? and |,? )?){2,4}")
 
 
@@ -52,6 +64,7 @@ class Quantity(NamedTuple):
 @functools.lru_cache(maxsize=4096)
 def quantity(text: str) -> Quantity | None:
     """The value and the unit of an evened-out text; None where there is no unit, or more than that."""
+    text = TIMES.sub(r" per \1", text)  # 40 miles an hour
     if prefixed := PREFIX.fullmatch(text):
         unit, value = unit_names()[prefixed["unit"].rstrip(".")], prefixed["value"].strip()
         if _is_value(value):
@@ -65,19 +78,23 @@ def quantity(text: str) -> Quantity | None:
         value, rest = text[: start.start()].strip(), text[start.start() :]
         if not _is_value(value) or value in ("a", "A"):
             continue
-        words = re.sub("^(?:US |(?:of )?an? )", "", plain(rest))
+        words = re.sub("^(?:US |(?:of )?an? |of (?:the|all|his|her|their|its) )", "", plain(rest))
         if NO_UNIT.fullmatch(words):
             return Quantity(value, "", "", True)
         if rest == "°" and ANGLE_FUNCTION.search(value):
             return None  # \sin 30°
         named = in_words(value)
         value = value if named is None else str(named)
+        if re.match(r"[A-Za-z](?![A-Za-z])", rest) and SUM.search(COMMAND.sub("", text[: start.start()])):
+            continue  # a sum, in which the letter is one
         marked = r"\text" in rest or rest[0] in "°%$€£¥₹¢" or named is not None
         spaced = text[start.start() - 1] == " "
         if (unit := _leading_unit(words)) and (marked or len(words) > 1 or (rational(value) is not None)):
             return Quantity(value, unit, "", marked or len(words) > 1 or spaced)
-        if (marked or spaced) and re.search(r"\d|\\", value) and _is_noun(words, rest.startswith(r"\text")):
+        if (marked or spaced) and re.search(r"\d|\\", value) and _is_noun(words, rest.startswith((r"\text", "of "))):
             return Quantity(value, "", words.lower(), True)
+    if (shorter := TAIL.sub(r"\g<brace>", text)) != text:  # "4 pounds each"
+        return Quantity(shorter, "", "", True) if _is_value(shorter) else quantity(shorter)
     return None
 
 
@@ -87,6 +104,9 @@ def compare_like_units(a: str, b: str, ask: Ask) -> Comparison | None:
     if of_a is None and of_b is None:
         return None
     if of_a is not None and of_b is not None:
+        per = [set(PER.findall(plain(text))) for text in (a, b)]
+        if per[0] and per[1] and per[0] != per[1] and ask(of_a.value, of_b.value).outcome == SAME:
+            return Comparison(UNSURE, "per another time")
         return _compare_two(of_a, of_b, ask)
     one, other = (of_a, b) if of_a is not None else (of_b, a)
     assert one is not None
@@ -123,7 +143,9 @@ def compare_units(a: str, b: str, ask: Ask) -> Comparison | None:
                 return Comparison(UNSURE, "temperatures on two scales")
             return ask(str(units.Quantity(value, of_a.unit).to(of_b.unit).magnitude), of_b.value)
     except DimensionalityError:
-        certain = of_a.is_sure and of_b.is_sure and "percent" not in (of_a.unit, of_b.unit)
+        # 30m may be minutes or millions.
+        certain = all(one.is_sure or one.unit != "meter" for one in (of_a, of_b))
+        certain = certain and "percent" not in (of_a.unit, of_b.unit) and not re.search(r"\bin (?:one|an?) ", a + b)
         return Comparison(DIFFERENT if certain else UNSURE, f"{of_a.unit} and {of_b.unit}")
     except OffsetUnitCalculusError:
         return Comparison(UNSURE, "temperatures in a product")
@@ -138,8 +160,14 @@ def compare_units(a: str, b: str, ask: Ask) -> Comparison | None:
 def _compare_two(a: Quantity, b: Quantity, ask: Ask) -> Comparison | None:
     if (a.unit == b.unit and a.noun == b.noun) or {a.unit, b.unit} == {"pound", "pound_sterling"}:
         return ask(a.value, b.value)
+    if any(x.unit in MONEY and y.unit.startswith(f"({x.unit})/") for x, y in ((a, b), (b, a))):
+        return ask(a.value, b.value)  # "$18" of 18 dollars per hour
     if a.unit and b.unit:
         return None  # a conversion
+    for one, other in ((a, b), (b, a)):
+        part = rational(other.value)
+        if one.unit == "percent" and other.noun and part is not None and 0 < part < 1:  # a third of the students
+            return ask(rf"({one.value})*\frac{{1}}{{100}}", other.value)
     if a.noun and b.noun and _stem(a.noun) == _stem(b.noun):
         return ask(a.value, b.value)
     values = ask(a.value, b.value)

@@ -10,7 +10,18 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ulorl_jax.verify import algebra, collections, intervals, labels, numbers, quantities, texts
+from ulorl_jax.verify import (
+    algebra,
+    collections,
+    intervals,
+    labels,
+    matrices,
+    numbers,
+    quantities,
+    sentences,
+    texts,
+    times,
+)
 from ulorl_jax.verify.asking import Ask, NotQuick
 from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE, Comparison, Pair
 from ulorl_jax.verify.expressions import names_in, names_of, readings
@@ -82,7 +93,7 @@ class Rules:
       deadline_s: seconds that one comparison may take in a worker.
     """
 
-    version = "rules-1"
+    version = "rules-2"
 
     def __init__(self, *, workers: int, deadline_s: float):
         self._pool = WorkerPool(compare_pair, workers=workers, deadline_s=deadline_s, memory_mb=MEMORY_MB)
@@ -194,7 +205,7 @@ def _kinds(a: str, b: str, ask: Ask) -> Comparison | None:
 def _kind_of(text: str) -> str | None:
     if texts.is_ordinary_word(text):
         return "word"
-    if collections.is_matrix(text):
+    if matrices.is_matrix(text):
         return "matrix"
     if (pieces := intervals.pieces_of(text)) is not None:
         return "tuple" if pieces.is_pair else "interval"
@@ -215,22 +226,26 @@ def _kind_of(text: str) -> str | None:
 
 RULES: tuple[tuple[str, Callable[[str, str, Ask], Comparison | None]], ...] = (
     ("spelling", _equal_spelling),
-    ("times", texts.compare_times),
-    ("dates", texts.compare_dates),
+    ("approximations", sentences.compare_approximate),
+    ("times", times.compare_times),
+    ("dates", times.compare_dates),
     ("numbers", numbers.compare_rationals),
     ("nothing", texts.compare_nothing),
     ("truths", texts.compare_truths),
     ("options", texts.compare_options),
     ("ordinals", numbers.compare_ordinals),
     ("bases", numbers.compare_bases),
+    ("residues", numbers.compare_residues),
     ("quantities", quantities.compare_like_units),
     ("units", quantities.compare_units),
     ("ratios", collections.compare_ratios),
-    ("matrices", collections.compare_matrices),
+    ("matrices", matrices.compare_matrices),
     ("intervals", intervals.compare_intervals),
     ("parts", collections.compare_parts),
     ("labels", labels.compare_labelled),
+    ("sentences", sentences.compare_sentences),
     ("words", texts.compare_words),
+    ("divisibility", sentences.compare_divisibility),
     ("hedges", texts.compare_hedges),
     ("relations", _relations),
     ("formulas", _formulas),

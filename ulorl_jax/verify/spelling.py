@@ -40,7 +40,7 @@ TOLD = re.compile(
 # Commands under another name; "" where they only dress.
 RENAMED = (
     dict.fromkeys(("left", "right", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr"), "")
-    | dict.fromkeys(("boxed", "fbox", "displaystyle", "textstyle", "limits", "nolimits", "mathstrut"), "")
+    | dict.fromkeys(("boxed", "fbox", "triangle", "displaystyle", "textstyle", "limits", "nolimits", "mathstrut"), "")
     | dict.fromkeys(("quad", "qquad", "enspace", "thinspace"), " ")
     | dict.fromkeys(("cdot", "times", "ast", "bullet"), "*")
     | dict.fromkeys(("dfrac", "tfrac", "cfrac"), r"\frac ")
@@ -73,6 +73,9 @@ STEPS: list[tuple[re.Pattern[str], str]] = [
     (re.compile(r"(?<!\\)\\!"), ""),
     (re.compile(r"(?<!\\)\\[,;:> ]|~|\\(?:hspace|color|textcolor)\s*\{[^{}]*\}|\s+"), " "),
     (re.compile(r"\\(?:left|right)\s*\.(?!\d)"), ""),
+    (re.compile(r"\\[hv]?phantom(?![A-Za-z])\s*(?:\{[^{}]*\}|\\[A-Za-z]+|[^\s\\{}])"), " "),
+    (re.compile(r"([(\[\],<+-]\s*)(?:oo|inf(?:inity)?)(?=\s*(?:[)\]\[,<]|\Z))"), r"\1\\infty "),
+    (re.compile(r"(?<=[)\]\[])\s*(?:U|\\text\{\s*U\s*\}|\bunion\b)\s*(?=[(\[\]])"), r" \\cup "),
     (re.compile(r"\^\s*(?:\\circ(?![A-Za-z])|\{\s*\\circ\s*\}|\{?\s*\\(?:text|mathrm)\{\s*o\s*\}\s*\}?)"), "°"),
     (re.compile(r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}"), r"\\binom{\1}{\2}"),
     (re.compile(r"\{\s*\\(?:rm|bf|it)\s+([^{}]*)\}"), r"\\text{\1}"),
@@ -86,6 +89,7 @@ STEPS: list[tuple[re.Pattern[str], str]] = [
     (re.compile(r"\\\$"), "$"),
 ]
 LIST = r"[,;]|\b(?:and|or)\b"  # between the members of a list
+THOUSANDS = re.compile(r"(?<![\d.])(?<!\d,)\d{1,3}(?:,\d{3})+(?!\d|,\d)")
 TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\d+|\S", re.ASCII | re.DOTALL)
 DEPTHS = re.compile(
     r"\\(?P<open>begin|\{|langle|lfloor|lceil)(?![A-Za-z])|\\(?P<close>end|\}|rangle|rfloor|rceil)(?![A-Za-z])|\\.|[(\[{]|[)\]}]"
@@ -172,7 +176,9 @@ def members_of(text: str, separator: str = LIST, is_bare: bool = True) -> list[s
     """
     text = re.sub(r"\\text\{(and|or)\}", r" \1 ", text)
     if is_bare or re.search(r"[,;] |\b(?:and|or)\b", text):
-        text = re.sub(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?!\d|,\d)", lambda number: number[0].replace(",", ""), text)
+        text = re.sub(
+            r"(?<![\d.])(?<!\d,)\d{1,3}(?:,\d{3})+(?!\d|,\d)", lambda number: number[0].replace(",", ""), text
+        )
     parts = split(text, separator)
     if parts is None:
         return None

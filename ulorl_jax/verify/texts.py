@@ -2,7 +2,6 @@ r"""Answers that are no mathematics: options, yes and no, words, times of the da
 
 from __future__ import annotations
 
-import datetime
 import re
 from typing import NamedTuple
 
@@ -13,44 +12,80 @@ from ulorl_jax.verify.spelling import LIST, compact, plain, split
 
 NO_SOLUTION = re.compile(
     r"\\emptyset|\\\{\s*\\\}|\{\s*\}|(?:the )?empty set|none|null set"
+    r"|(?:there (?:is|are) )?no such [a-z]+(?: exists?)?"
     r"|(?:there (?:is|are) )?no (?:real |such |integer |valid |possible )?"
     r"(?:solutions?|values?|roots?|numbers?)(?: exists?)?",
     re.IGNORECASE,
 )
-UNDEFINED = re.compile(r"undefined|(?:it )?does not exist|dne|not defined|diverges?|divergent", re.IGNORECASE)
+UNDEFINED = re.compile(
+    r"(?:there is )?no (?:absolute |global |such )?(?:maximum|minimum|limit|inverse)(?: value)?(?: exists)?|undefined"
+    r"|(?:it |(?:the )?(?:limit|maximum|minimum|value|inverse) )?does not exist|dne|not defined|diverges?|divergent",
+    re.IGNORECASE,
+)
+HOW_MANY = re.compile(
+    r"(?:there (?:is|are) )?(?:exactly |only )?(?P<count>one|two|three|four|infinitely many|an? (?:unique|single)|a)"
+    r" ?(?P<real>real )?(?P<what>solutions?|(?<=many )(?:values|numbers|roots))?",
+    re.IGNORECASE,
+)
 INFINITY = re.compile(r"(?P<sign>[-+]?|minus |plus |negative |positive )\s*(?:\\infty|infinity|inf)", re.IGNORECASE)
-REALS = re.compile(r"(?:all )?(?:real numbers|reals|\\mathbb\{R\}|real values)(?: of x)?", re.IGNORECASE)
+REALS = re.compile(
+    r"all (?:x|values)|(?:all )?(?:real numbers|reals|\\mathbb\{R\}|real values)(?: of x)?", re.IGNORECASE
+)
 
+UNDECIDED = ({"no solution", "undefined"}, {"undefined", "infinity"}, {"undefined", "minus infinity"})
+UNDECIDED += ({"infinitely many solutions", "infinity"}, {"infinitely many solutions", "all real numbers"})
+# "Yes, it is", but not "yes, if n is even".
+EXPLAINED = re.compile(
+    r"\A(yes|no)\s*[,;:.](?!.*\b(?:but|if|unless|only|except|yes|no|true|false|maybe|sometimes|when)\b).*\Z", re.DOTALL
+)
 TRUTHS = {"yes": True, "true": True, "no": False, "false": False}
 OPTION = re.compile(
     r"(?P<said>(?i:(?:the )?(?:answer|option|choice)(?: is)?:? ))?"
     r"(?:(?P<bracket>[(\[])\s*(?P<in>[A-Ja-j])\s*[)\]]|(?P<bare>[A-Ja-j])(?P<mark>[).:](?!\d))?)\s*(?P<content>.*)",
     re.DOTALL,
 )
-ANOTHER_OPTION = re.compile(r"(?<![A-Za-z])[A-J][).:](?!\d)")
-TIME = re.compile(
-    r"(?P<hour>\d{1,2})(?::(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?)?\s*"
-    r"(?P<half>a\.? ?m\.?|p\.? ?m\.?|o'clock|noon|midnight|in the (?:morning|afternoon|evening))?",
-    re.IGNORECASE,
+# "E. -5" and "E) (1, 2)"; "(a) - 5" is a difference.
+SPACED_OPTION = re.compile(
+    r"(?:(?i:(?:the )?(?:answer|option|choice)(?: is)?:? ))?(?:[A-J][).:]|\([A-J]\)) +[-(<>|]\s?\S"
 )
-MONTHS = ["january", "february", "march", "april", "may", "june", "july"]
-MONTHS += ["august", "september", "october", "november", "december"]
-MONTH = "|".join(f"{name[:3]}(?:{name[3:]})?" if len(name) > 3 else name for name in MONTHS) + "|sept"
-WEEKDAY = r"(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day,? )?"
-DATES = [
-    re.compile(rf"{WEEKDAY}(?P<month>{MONTH})\.? (?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?:,? (?P<year>\d{{4}}))?"),
-    re.compile(
-        rf"{WEEKDAY}(?:the )?(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?: of)? (?P<month>{MONTH})\.?(?:,? (?P<year>\d{{4}}))?"
-    ),
-    re.compile(r"(?P<year>\d{4})[-/.](?P<month>\d{1,2})[-/.](?P<day>\d{1,2})"),
-]
-SLASHED = re.compile(r"(\d{1,2})[/.](\d{1,2})[/.](\d{4})")
+ANOTHER_OPTION = re.compile(r"(?<![A-Za-z])[A-J][).:](?!\d)")
 WORDS = re.compile(r"[^\W\d_]+(?:(?:['. ]+|(?<=[^\W\d_]{2})-(?=[^\W\d_]{2}))[^\W\d_]+)*\.?")
 # They may say a number.
 COUNTING = re.compile(
     "none|never|once|twice|thrice|nothing|nobody|zero|dozen|pair|single|double|triple|half|quarter|impossible"
 )
 HEDGES = re.compile(r"\b(?:maybe|perhaps|possibly|probably|either|not sure|or)\b", re.IGNORECASE)
+
+
+# Of these one thing is only one.
+KINDS = [
+    set(words.split())
+    for words in (
+        "red orange yellow green blue purple violet pink brown black white gray beige tan teal navy"
+        " maroon silver gold cyan magenta turquoise indigo crimson olive golden",
+        "circle ellipse triangle square rectangle pentagon hexagon heptagon octagon kite trapezoid parabola hyperbola"
+        " line",
+        "cube sphere cone cylinder pyramid prism",
+        "north south east west northeast northwest southeast southwest",
+        "monday tuesday wednesday thursday friday saturday sunday",
+        "one two three four five six seven eight nine ten",
+        "first second third fourth fifth sixth last",
+        "always sometimes never",
+        "positive negative zero",
+        "acute obtuse right",
+        "increasing decreasing constant",
+        "left right",
+        "even odd",
+    )
+]
+# Words of phrases that say the same with another word: "right triangle", "right angle".
+MATHEMATICAL = re.compile(
+    "angled?s?|triang(?:le|ular)|numbers?|values?|solutions?|functions?|lines?|points?|roots?|isosceles|equilateral"
+    "|scalene|(?:in)?finite|infinitely|prime|composite|none|all|many|only|both|same|equal|house|team|street|school|city"
+    "|group|box|car|bag|answer|option"
+)
+NEGATED = re.compile(r"\b(?:no|not|non|never|neither|nor|none)\b|n't", re.IGNORECASE)
+VARIANTS = {"grey": "gray", "colour": "color", "centre": "center", "disc": "disk", "maths": "math", "metre": "meter"}
 
 
 class _Option(NamedTuple):
@@ -67,9 +102,12 @@ def compare_nothing(a: str, b: str, ask: Ask) -> Comparison | None:
     if kinds[0] == kinds[1]:
         return Comparison(SAME, kinds[0] or "")
     if None not in kinds:
-        undecided = {"no solution", "undefined"} == set(kinds) or {"undefined", "infinity"} == set(kinds)
+        undecided = set(kinds) in UNDECIDED
         return Comparison(UNSURE if undecided else DIFFERENT, f"{kinds[0]} and {kinds[1]}")
     kind, other = (kinds[0], b) if kinds[0] else (kinds[1], a)
+    assert kind is not None
+    if kind.endswith(" solutions") and not kind.startswith("infinitely"):
+        return None  # one solution, 1
     value = rational(other)
     if value is None or (value == 0 and kind == "no solution"):  # "how many are there: none"
         return None
@@ -102,45 +140,10 @@ def compare_options(a: str, b: str, ask: Ask) -> Comparison | None:
 
 def compare_truths(a: str, b: str, ask: Ask) -> Comparison | None:
     """Yes and no, true and false."""
-    truths = [TRUTHS.get(plain(text).lower()) for text in (a, b)]
+    truths = [TRUTHS.get(EXPLAINED.sub(r"\1", plain(text).lower())) for text in (a, b)]
     if None in truths:
         return None
     return Comparison(SAME if truths[0] == truths[1] else DIFFERENT, "yes or no")
-
-
-def compare_times(a: str, b: str, ask: Ask) -> Comparison | None:
-    """Times of the day. 12:30 is 12:30 pm; against 2:30, 14:30 is not decided."""
-    of_a, of_b = _time(plain(a)), _time(plain(b))
-    if of_a is None or of_b is None:
-        return None
-    (one, half_one), (two, half_two) = of_a, of_b
-    if half_one and half_two:
-        return Comparison(SAME if one == two else DIFFERENT, "times")
-    if _on_the_clock(one) != _on_the_clock(two):
-        if ":" in a and ":" in b and one[0] * two[1] == two[0] * one[1] and not half_one and not half_two:
-            return Comparison(UNSURE, "times, or equal ratios")
-        return Comparison(DIFFERENT, "times")
-    if one[0] == two[0] or "m" in half_one + half_two:
-        return Comparison(SAME, "times")
-    return Comparison(UNSURE, "times that may be in other halves of the day")
-
-
-def compare_dates(a: str, b: str, ask: Ask) -> Comparison | None:
-    """Dates; 3/5/2021 is not decided against either of its readings."""
-    dates = _dates(plain(a).lower()), _dates(plain(b).lower())
-    if not dates[0] or not dates[1]:
-        return None
-    outcomes = set()
-    for one in dates[0]:
-        for two in dates[1]:
-            years = {one[0], two[0]} - {None}
-            if one[1:] != two[1:] or len(years) == 2:
-                outcomes.add(DIFFERENT)
-            else:
-                outcomes.add(SAME if one[0] == two[0] else UNSURE)
-    if len(dates[0]) == len(dates[1]) == 2 and dates[0] == dates[1]:
-        return Comparison(SAME, "dates")
-    return Comparison(outcomes.pop() if len(outcomes) == 1 else UNSURE, "dates")
 
 
 def compare_words(a: str, b: str, ask: Ask) -> Comparison | None:
@@ -180,6 +183,9 @@ def _kind(text: str) -> str | None:
         return "undefined"
     if found := INFINITY.fullmatch(text):
         return "minus infinity" if found["sign"].strip().lower() in ("-", "minus", "negative") else "infinity"
+    if (many := HOW_MANY.fullmatch(text)) and (many["what"] or "many" in many["count"].lower()):
+        count = many["count"].lower()
+        return f"{'one' if count[0] == 'a' else count} solutions"
     if REALS.fullmatch(text) or compact(text) in (r"(-\infty,\infty)", r"(-\infty,+\infty)"):
         return "all real numbers"
     return None
@@ -196,54 +202,12 @@ def _option(text: str) -> _Option | None:
     if ANOTHER_OPTION.search(content):
         return None
     if content and (
-        not (found["bracket"] or found["mark"]) or content[0] in "^_*/+-=<>!,(|" or len(letter + content) < 2
+        not (found["bracket"] or found["mark"])
+        or (content[0] in "^_*/+-=<>!,(|" and not SPACED_OPTION.match(text))
+        or len(letter + content) < 2
     ):
         return None  # (a)^2, "A cat"
     return _Option(letter, content, marked)
-
-
-def _time(text: str) -> tuple[tuple[int, int, int], str] | None:
-    r"""((hour, minute, second), half): half is "m" of am or pm, "24" where the hour tells it, "" where nothing does."""
-    if text.lower() in ("noon", "midnight"):
-        return (12 if text.lower() == "noon" else 0, 0, 0), "m"
-    found = TIME.fullmatch(text)
-    if not found or not (found["minute"] or found["half"]) or int(found["hour"]) > 24:
-        return None
-    hour, half = int(found["hour"]), (found["half"] or "").lower()
-    clock = int(found["minute"] or 0), int(found["second"] or 0)
-    if half in ("", "o'clock") or hour > 12:
-        return (hour % 24, *clock), "24" if hour > 12 or found["hour"][0] == "0" else ""
-    late = half[0] == "p" or half in ("noon", "in the afternoon", "in the evening")
-    return (hour % 12 + 12 * late, *clock), "m"
-
-
-def _on_the_clock(time: tuple[int, int, int]) -> tuple[int, int, int]:
-    return time[0] % 12, time[1], time[2]
-
-
-def _dates(text: str) -> list[tuple[int | None, int, int]]:
-    """(year, month, day) for every reading."""
-    if found := SLASHED.fullmatch(text):
-        one, two, year = map(int, found.groups())
-        found = [(year, one, two), (year, two, one)] if one != two else [(year, one, two)]
-        return [date for date in found if _is_date(date)]
-    for pattern in DATES:
-        if found := pattern.fullmatch(text):
-            name = found["month"]
-            month = (
-                int(name) if name.isdigit() else next(at for at, full in enumerate(MONTHS, 1) if full[:3] == name[:3])
-            )
-            date = int(found["year"]) if found["year"] else None, month, int(found["day"])
-            return [date] if _is_date(date) else []
-    return []
-
-
-def _is_date(date: tuple[int | None, int, int]) -> bool:
-    try:
-        datetime.date(date[0] or 2000, *date[1:])
-    except ValueError:
-        return False
-    return True
 
 
 def _words(text: str) -> list[str] | None:
@@ -252,18 +216,25 @@ def _words(text: str) -> list[str] | None:
     if not WORDS.fullmatch(text) or in_words(text) is not None:
         return None
     words = [word for word in re.split(r"[\s-]+", text.replace(".", "")) if word]
+    words = [VARIANTS.get(word.lower(), word) for word in words]
     return words[1:] if len(words) > 1 and words[0].lower() in ("a", "an", "the") else words
 
 
 def _compare_word_lists(a: list[str], b: list[str]) -> Comparison | None:
     lower = ["".join(words).casefold() for words in (a, b)]
     if lower[0] == lower[1]:
+        if any(lower[0] in kind for kind in KINDS):
+            return Comparison(SAME, "the same word")
         if a != b and (len(lower[0]) <= 2 or (len(lower[0]) == 3 and "".join(a).isupper() != "".join(b).isupper())):
             return Comparison(UNSURE, "letters in another case")
         return Comparison(SAME, "the same words")
     other = [pair for pair in zip(a, b, strict=False) if pair[0].casefold() != pair[1].casefold()]
     if 1 < len(a) == len(b) and all(len(one) == len(two) == 1 for one, two in other):
         return Comparison(DIFFERENT, "other letters")  # team A and team B
+    if len(a) == len(b) > 1 and _is_other_kind(other):
+        return Comparison(DIFFERENT, "another word of the same kind")
+    if 1 < len(a) == len(b) <= 3 and len(other) == 1 and _is_other_name(a, b, other[0]):
+        return Comparison(DIFFERENT, "another name")
     if len(a) != 1 or len(b) != 1:
         return Comparison(UNSURE, "other words, which may mean the same")
     if max(map(len, lower)) <= 3:
@@ -275,3 +246,27 @@ def _compare_word_lists(a: list[str], b: list[str]) -> Comparison | None:
     if lower[0].startswith(lower[1]) or lower[1].startswith(lower[0]) or min(map(len, lower)) == 1:
         return Comparison(UNSURE, "one word begins as the other")
     return Comparison(DIFFERENT, "other words")
+
+
+def _compare_single(a: str, b: str) -> str:
+    """Of two words in the same place of a phrase; one letter may be a slip, and prefixes another form."""
+    found = _compare_word_lists([a], [b])
+    if found is None or NEGATED.search(f"{a} {b}"):
+        return UNSURE
+    return found.outcome
+
+
+def _is_other_name(a: list[str], b: list[str], other: tuple[str, str]) -> bool:
+    """Whether two phrases name two people (Ann Lee, Jan Lee), or two things of one colour; not (the) First House."""
+    if _compare_single(*other) != DIFFERENT:
+        return False
+    words = {word.casefold() for word in (*a, *b)}
+    if words - {word.casefold() for word in other} <= KINDS[0]:
+        return other == (a[-1], b[-1])
+    are_names = all(map(str.istitle, a)) or all(map(str.istitle, b)) or all(map(str.isupper, (*a, *b)))
+    return are_names and not any(words & kind for kind in KINDS) and not any(map(MATHEMATICAL.fullmatch, words))
+
+
+def _is_other_kind(pairs: list[tuple[str, str]]) -> bool:
+    """Whether the words in one place are two of a kind, of which one thing is only one: two colours."""
+    return any(one.casefold() in kind and two.casefold() in kind for one, two in pairs for kind in KINDS)

@@ -59,6 +59,26 @@ volt: V volt
 ampere: A amp ampere
 ohm: ohm
 pascal: Pa pascal
+kilopascal: kPa kilopascal
+megapascal: MPa
+atmosphere: atm
+kilonewton: kN
+calorie: cal calorie
+kilocalorie: kcal kilocalorie
+megawatt: MW megawatt
+millivolt: mV
+kilovolt: kV
+milliampere: mA
+kilohertz: kHz
+megahertz: MHz
+gigahertz: GHz
+micrometer: micrometer micron
+nanometer: nm nanometer
+mole: mol mole
+kilobyte: KB kilobyte
+megabyte: MB megabyte
+gigabyte: GB gigabyte
+knot: knot
 hertz: Hz hertz
 kelvin: K kelvin
 degree: ° degree deg degs
@@ -85,6 +105,9 @@ penny = pound_sterling / 100
 yen = [japanese_money]
 rupee = [indian_money]
 """
+# Of ISO 4217, less those that are units above or words.
+CURRENCIES = "AED ARS AUD BRL CAD CHF CLP CNY COP CZK DKK EGP HKD HUF IDR ILS ISK KRW MXN MYR NGN NOK NZD PHP PLN RON"
+CURRENCIES += " RSD RUB SAR SEK SGD THB TWD UAH VND ZAR"
 POWERS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
 UNIT_TOKEN = re.compile(
     r"\s*(?:(?P<word>°[CF]?(?![A-Za-z])|[%$€£¥₹¢]|[A-Za-z]+)\.?|\^\s*\{?(?P<power>-?[1-9])\}?|(?P<sign>[/*]))"
@@ -101,7 +124,7 @@ def unit_names() -> dict[str, str]:
             names[word] = unit
             if len(word) > 3 and word.islower():
                 names |= {word.capitalize(): unit, f"{word}s": unit, f"{word}s".capitalize(): unit}
-    return names
+    return names | {code: code for code in CURRENCIES.split()}
 
 
 def unit_of(words: str) -> str | None:
@@ -147,4 +170,6 @@ def registry() -> Any:
     units = pint.UnitRegistry(non_int_type=exactly, on_redefinition="ignore")
     for line in MONEY.strip().splitlines():
         units.define(line)
+    for code in CURRENCIES.split():
+        units.define(f"{code} = [money_{code}]")
     return units
