@@ -79,7 +79,8 @@ def normal_form(answer: str) -> str:
       A reduced fraction or an integer; the text in one spelling where it is no number; "" where nothing is left.
     """
     text = even_out(answer[:MAX_CHARACTERS])
-    value = rational(text.removesuffix("°").strip())
+    bare = re.sub(r"^([-+]?)\$", r"\1", text).removesuffix("°")  # units that a single answer is at times written with
+    value = rational(bare.strip())
     if value is not None and max(value.numerator.bit_length(), value.denominator.bit_length()) < 3 * MOST_DIGITS:
         return str(value)
     return compact(plain(text) if not re.search(r"\d", text) else text)
