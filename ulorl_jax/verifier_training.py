@@ -26,7 +26,7 @@ from ulorl_jax.io.progress import Progress
 from ulorl_jax.mesh import Layout, make_mesh, reshard
 from ulorl_jax.models.qwen3 import Qwen3Config, map_table
 from ulorl_jax.parts import make_workdir
-from ulorl_jax.sections import AskingSettings, CheckpointSettings, MeshSettings, TokenizerSettings
+from ulorl_jax.sections import AskingSettings, CheckpointSettings, MeshSettings, TokenizerSettings, check_asking
 from ulorl_jax.supervised import RowSettings, Supervised
 from ulorl_jax.train.state import OptimizerSettings, init_state, start_state, state_shardings, state_structs
 from ulorl_jax.typed import build, demand
@@ -116,6 +116,7 @@ def check(settings: VerifierSettings) -> None:
         ("checkpoint.keep", 1, s.checkpoint.keep),
     ):
         demand(value >= least, f"{name} must be at least {least}", value, f"set it to {least} or more")
+    check_asking(s.evaluation, "evaluation")
     demand(0 <= s.updates.reasoned <= 1, "updates.reasoned is a share of the pairs", s.updates.reasoned, "0.5 is half")
     demand(
         not (s.prompt.chat and s.tokenizer.kind == "bytes"),
