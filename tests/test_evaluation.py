@@ -116,7 +116,7 @@ def run_script(*flags: str) -> subprocess.CompletedProcess:
 def test_the_script_killed_at_any_moment_makes_the_record_of_one_that_was_not(files, tmp_path):
     assert runs.finish(runs.start_command(tmp_path / "whole", script(files, tmp_path / "whole"))) == 0
     workdir = tmp_path / "cut"
-    for number, outputs in ((signal.SIGKILL, 20), (signal.SIGTERM, 50)):
+    for number, outputs in ((signal.SIGKILL, 20), (signal.SIGTERM, 30)):
         process = runs.start_command(workdir, script(files, workdir))
         runs.wait_for(lambda least=outputs: num_outputs(workdir) >= least, process, f"{outputs} outputs")
         process.send_signal(number)

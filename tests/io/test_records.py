@@ -100,6 +100,13 @@ def test_before_the_first_commit_it_starts_over(tmp_path):
     assert record.finish().read_bytes() == write(tmp_path / "whole")
 
 
+def test_what_killed_processes_left_half_written_is_gone_when_the_record_is_finished(tmp_path):
+    for name in (FINAL, UNFINISHED):
+        (tmp_path / f".{name}.123.tmp").write_bytes(b"half")
+    write(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [FINAL]
+
+
 def test_a_finished_record_is_recognised_and_what_a_kill_left_beside_it_is_removed(tmp_path):
     write(tmp_path)
     (tmp_path / PARTIAL).write_text("left")

@@ -144,8 +144,7 @@ class RecordInProgress:
             write_atomically(source, b"".join(head))
         self.header = self._check_head(source, head, free)
         if self.finished:
-            for name in (PARTIAL, UNFINISHED):
-                self._path(name).unlink(missing_ok=True)
+            self._clear()
             self._read_outputs(source, os.path.getsize(source))
             return
         end = self._head_size
@@ -208,8 +207,7 @@ class RecordInProgress:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, self._path(FINAL))
-        for name in (PARTIAL, UNFINISHED):
-            self._path(name).unlink(missing_ok=True)
+        self._clear()
         self.close()
         self.finished = True
         return self._path(FINAL)
@@ -217,6 +215,12 @@ class RecordInProgress:
     def close(self) -> None:
         """Closes the file; outputs since the last `commit` are made again."""
         self._held.close()
+
+    def _clear(self) -> None:
+        """Removes what only an unfinished record needs, and what a killed process left half-written."""
+        half_written = [path for name in (FINAL, UNFINISHED) for path in self._folder.glob(f".{name}.*.tmp")]
+        for path in (self._path(PARTIAL), self._path(UNFINISHED), *half_written):
+            path.unlink(missing_ok=True)
 
     def _path(self, name: str) -> pathlib.Path:
         return self._folder / name
