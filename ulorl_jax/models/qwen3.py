@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from ulorl_jax.models.attention import packed_attention
+from ulorl_jax.models.linear import linear
 from ulorl_jax.models.moe import moe_mlp
 from ulorl_jax.models.rope import RopeScaling, apply_rope, rope_angles
 
@@ -289,19 +290,19 @@ def _run(params, config, tokens, positions, attend, cache, constrain):
         h = rms_norm(x, w["attention_norm"], c.rms_norm_eps)
 
         def heads(name):  # separate projections: a fused one, split, aborts XLA:TPU in the backward pass
-            return (h @ w[name]).reshape(batch, length, -1, c.head_dim)
+            return linear(h, w[name]).reshape(batch, length, -1, c.head_dim)
 
         q = apply_rope(rms_norm(heads("q"), w["q_norm"], c.rms_norm_eps), cos, sin) * c.head_dim**-0.5
         k = apply_rope(rms_norm(heads("k"), w["k_norm"], c.rms_norm_eps), cos, sin)
         attended, cache = attend(q, k, heads("v"), cache, index)
-        x = x + attended.reshape(batch, length, -1) @ w["o"]
+        x = x + linear(attended.reshape(batch, length, -1), w["o"])
         h = rms_norm(x, w["mlp_norm"], c.rms_norm_eps)
         if c.num_experts:
             out = moe_mlp(
                 h, w["router"], w["gate"], w["up"], w["down"], top_k=c.num_experts_per_tok, renormalise=c.norm_topk_prob
             )
         else:
-            out = (jax.nn.silu(h @ w["gate"]) * (h @ w["up"])) @ w["down"]
+            out = linear(jax.nn.silu(linear(h, w["gate"])) * linear(h, w["up"]), w["down"])
         return (constrain(x + out, "rows", None, None), cache), None
 
     layer = jax.checkpoint(layer, policy=REMAT[c.remat])
