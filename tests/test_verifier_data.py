@@ -29,7 +29,7 @@ def file_settings(path, **fields) -> PairFileSettings:
 
 
 def data(train=(), test=(), generate=0, test_generate=0) -> PairDataSettings:
-    return PairDataSettings(generate, test_generate, dict(train), dict(test))
+    return PairDataSettings(generate, test_generate, "words", dict(train), dict(test))
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])

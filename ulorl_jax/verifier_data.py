@@ -42,6 +42,7 @@ class PairDataSettings:
 
     generate: int
     test_generate: int
+    why: str
     train: dict[str, PairFileSettings]
     test: dict[str, PairFileSettings]
 
@@ -61,7 +62,7 @@ def read_pairs(settings: PairDataSettings, split: str, seed: int) -> list[Answer
       ValueError: there is no pair, or a row is broken; names the file and the row.
     """
     count, files = (settings.generate, settings.train) if split == "train" else (settings.test_generate, settings.test)
-    pairs = generate_pairs(count, seed=seed, split=split) if count else []
+    pairs = generate_pairs(count, seed=seed, split=split, why=settings.why) if count else []
     for name, file in files.items():
         pairs += [_pair(row, file, name, where) for where, row in read_rows(file.path)]
     if not pairs:

@@ -17,7 +17,7 @@ from tests.data.answer_reading import READERS, agree
 from ulorl_jax.data.answer_pairs import CATEGORIES, generate_pairs, kinds, to_rows
 from ulorl_jax.data.answer_pairs.word_lists import NOTHING, SOMETHING, TINY
 
-EACH = {"train": 300, "test": 800}  # pairs per category
+EACH = {"train": 500, "test": 800}  # pairs per category
 NUMBERS = ("integers", "fractions", "decimals", "number_words", "scientific")
 NAMES = tuple(CATEGORIES)
 
@@ -77,6 +77,38 @@ def test_every_justification_is_true_and_leads_to_the_verdict(by_category, name)
             assert not pair.same and Fraction(pair.why[13:]) in read(name, reference) ^ read(name, predicted), pair
         else:
             assert pair.why == ("the values agree" if pair.same else "the values are not equal"), pair
+
+
+def test_letters_side_by_side_differ_where_the_values_do_and_nowhere_else():
+    in_words = generate_pairs(3600, seed=11, split="train")
+    pairs = generate_pairs(3600, seed=11, split="train", why="letters")
+    assert [dataclasses.replace(pair, why="") for pair in pairs] == [
+        dataclasses.replace(pair, why="") for pair in in_words
+    ]
+    for pair in pairs:
+        *before, last = zip(pair.why[::3], pair.why[1::3], pair.why[2::3], strict=True)
+        assert all(a == b and mark == "=" for a, b, mark in before), pair
+        assert last[2] == ("=" if pair.same else "!") and (last[0] == last[1]) == pair.same, pair
+        assert len(pair.why) <= 60, pair
+
+
+@pytest.mark.parametrize(
+    ("category", "value", "text"),
+    [
+        ("fractions", Fraction(18, 8), "2.25"),
+        ("percent", Fraction(1, 3), "100/3"),
+        ("scientific", Fraction(-61, 10**6), "-6.1e-5"),
+        ("sets", (7, -2), "-2,7"),
+        ("tuples", (7, -2), "7,-2"),
+        ("surds", (Fraction(-8), Fraction(5, 2), 3), "-8+5r3/2"),
+        ("degrees", Fraction(-105), "-105"),
+        ("currency", ("pound", 4750), "47.50p"),
+        ("dates", 815, "13:35"),
+    ],
+)
+def test_what_is_compared_letter_by_letter_is_as_short_as_can_be(category, value, text):
+    short = CATEGORIES[category].short
+    assert short and short(value) == text
 
 
 def test_most_justifications_say_which_values_were_found(drawn):
@@ -197,6 +229,7 @@ SLIPS = {
     "turned over": ("fractions", lambda a, b, v, w: v * w == 1),
     "another sign": ("integers", lambda a, b, v, w: v == -w),
     "digits swapped": ("integers", lambda a, b, v, w: v != w and sorted(str(v)) == sorted(str(w))),
+    "a wrong division": ("digits", lambda a, b, v, w: (v.denominator > 1) != (w.denominator > 1)),
     "the point moved": ("decimals", lambda a, b, v, w: v / w in (10, Fraction(1, 10))),
     "fifteen and fifty": ("number_words", lambda a, b, v, w: {v % 100, w % 100} == {15, 50}),
     "another power of ten": ("scientific", lambda a, b, v, w: v / w in (10, Fraction(1, 10))),

@@ -171,12 +171,29 @@ def test_a_reply_is_believed_only_where_its_last_line_is_a_verdict_and_nothing_e
     assert INSTRUCT.parse_reasoned(reply) == outcome
 
 
+@pytest.mark.parametrize(
+    ("lead", "reply", "outcome"),
+    [
+        ("", "11=26!\nno", DIFFERENT),
+        ("", "yes", SAME),
+        ("", "yes\n11=", None),
+        ("", "so yes", None),
+        ("So: ", "11=\nso:  Yes.", SAME),
+        ("So: ", "11=\nyes", None),
+        ("(", "11=\n(no", DIFFERENT),
+    ],
+)
+def test_the_last_line_has_the_lead_in_front_of_the_word(lead, reply, outcome):
+    prompt = dataclasses.replace(TERSE, words=("yes", "no"), lead=lead)
+    assert prompt.parse_reasoned(reply) == outcome
+
+
 @given(st.booleans(), any_text)
 def test_what_is_to_be_learnt_is_read_back_as_it_was_meant(same, why):
     outcome = SAME if same else DIFFERENT
     assert TERSE.target(same) == outcome
     assert TERSE.parse_reasoned(TERSE.target(same, why, reasoned=True)) == outcome
-    own = dataclasses.replace(TERSE, words=(" Yes", " No"))
+    own = dataclasses.replace(TERSE, words=(" Yes", " No"), lead="")
     assert own.target(same) == own.words[not same]
     assert own.parse_reasoned(own.target(same, why, reasoned=True)) == outcome
     assert len(TERSE.target(same, why, reasoned=True).splitlines()) <= 2

@@ -45,10 +45,11 @@ Predicted answer:
 {predicted}
 
 """
+LEAD = "Verdict: "
 TEMPLATE = _TASK + "Reply with exactly one word: same or different."
 REASONED_TEMPLATE = (
     _TASK + "Say in one or two sentences how the two compare. Then write one last line, which is either\n"
-    "Verdict: same\nor\nVerdict: different"
+    f"{LEAD}{SAME}\nor\n{LEAD}{DIFFERENT}"
 )
 
 
@@ -63,12 +64,13 @@ class VerifierPrompt:
     Attributes:
       template: with the places {question}, {reference} and {predicted}, each once, no two in one line; control
         tokens spelled out in it are meant as such. "" takes the project's own, `TEMPLATE`.
-      reasoned_template: the same for a verifier that justifies first and ends with a line "Verdict: same" or
-        "Verdict: different". "" takes `REASONED_TEMPLATE`.
+      reasoned_template: the same for a verifier that justifies first and ends with a line of `lead` and its verdict.
+        "" takes `REASONED_TEMPLATE`, which asks for "Verdict: same" or "Verdict: different".
       chat: the template is a user's turn in the tokenizer's chat format; otherwise it is plain text.
       thinking: the chat format's switch.
       words: what is said of answers that are the same, and of answers that differ. A plain template that does not
         end with a line break may want words with a space in front.
+      lead: what stands before the word in the last line of a justified reply.
       max_question: characters; a longer question is cut in its middle.
       max_answer: characters; a longer answer is refused.
 
@@ -81,6 +83,7 @@ class VerifierPrompt:
     chat: bool = True
     thinking: bool = False
     words: tuple[str, ...] = (SAME, DIFFERENT)
+    lead: str = LEAD
     max_question: int = 4000
     max_answer: int = 500
 
@@ -161,7 +164,7 @@ class VerifierPrompt:
           Text without end token; `parse_reasoned` reads the verdict of a reasoned one.
         """
         word = self.words[0 if same else 1]
-        return f"{one_line(why)}\nVerdict: {word.strip()}".lstrip() if reasoned else word
+        return f"{one_line(why)}\n{self.lead}{word.strip()}".lstrip() if reasoned else word
 
     def verdict_ids(self, tokenizer: Tokenizer) -> tuple[int, int]:
         """The ids with which the two words begin.
@@ -186,11 +189,13 @@ class VerifierPrompt:
           reply: text without its end token.
 
         Returns:
-          `SAME` or `DIFFERENT` where the last line is "Verdict: " and one of the words, its case and a final period
-          aside, and nothing else. None otherwise: what is quoted further up, or within a line, decides nothing.
+          `SAME` or `DIFFERENT` where the last line is the lead and one of the words, their case, the spaces between
+          them and a final period aside, and nothing else. None otherwise: what is quoted further up, or within a
+          line, decides nothing.
         """
         lines = reply.strip().splitlines()
-        said = re.fullmatch(r"verdict:[ ]*(.*?)\.?", lines[-1].strip().casefold()) if lines else None
+        lead = re.escape(self.lead.strip().casefold())
+        said = re.fullmatch(rf"{lead}[ ]*(.*?)\.?", lines[-1].strip().casefold()) if lines else None
         outcomes = {
             word.strip().casefold(): outcome for word, outcome in zip(self.words, (SAME, DIFFERENT), strict=True)
         }

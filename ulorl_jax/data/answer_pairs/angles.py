@@ -60,6 +60,7 @@ DEGREES = Kind(
     draw=_draw,
     near=_near,
     key=lambda degrees: f"{degrees} degrees",
+    short=str,
     forms={
         "circ": lambda degrees, rng: f"{degrees}^\\circ",
         "circ_braces": lambda degrees, rng: f"{degrees}^{{\\circ}}",

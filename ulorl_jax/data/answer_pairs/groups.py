@@ -84,6 +84,7 @@ SETS = Kind(
     draw=_draw,
     near=_near,
     key=_show_set,
+    short=lambda numbers: ",".join(map(str, sorted(numbers))),
     forms={
         "braces": _set(", ", "{", "}"),
         "tight": _set(",", "{", "}"),
@@ -157,6 +158,7 @@ TUPLES = Kind(
     draw=_draw,
     near=_near_tuple,
     key=lambda numbers: f"({_listed(numbers)})",
+    short=lambda numbers: ",".join(map(str, numbers)),
     forms={
         "round": _tuple(", ", "(", ")"),
         "tight": _tuple(",", "(", ")"),

@@ -119,6 +119,7 @@ INTERVALS = Kind(
     draw=_draw,
     near=_near,
     key=_show,
+    short=lambda spans: _show(spans).replace(" ", "").replace("inf", "i"),
     forms={
         "brackets": _brackets("\\infty"),
         "spaced": _brackets("\\infty", comma=", "),

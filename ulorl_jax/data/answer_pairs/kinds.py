@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import random
 import re
 import zlib
@@ -21,6 +22,8 @@ LONGEST_SIDE = 20  # characters of an answer inside a justification
 P_ALIKE = 0.08  # that both sides have one phrasing: half of these pairs agree letter for letter
 P_HELD_OUT_QUESTION = 0.5  # in the test split, which always has a held-out phrasing
 VALUE_TRIES, NEAR_TRIES, PHRASING_TRIES = 2000, 40, 12
+
+ENDED = "_"  # in no text of a value
 
 Value = Any  # each category has a type of its own
 Form = Callable[[Any, random.Random], str | None]  # None: this value cannot be written so
@@ -43,7 +46,9 @@ class Kind:
       train, held_out: phrasings: text around one form's name, as in "x = <plain>". In the
         test split every pair has a held-out one.
       questions, held_out_questions: what may be asked; "<name>" stands for a person.
-      show: a value as a justification writes it; its key where None.
+      show: a value as a justification in words writes it; its key where None.
+      short: the shortest text that no other value has, for a comparison letter by letter; what is shown,
+        without spaces, where None.
       plain: forms that a justification may quote as they are.
       note: why two values differ, where this says more than the two of them; "" else.
       fits: whether two forms may stand beside each other for these two values.
@@ -61,6 +66,7 @@ class Kind:
     questions: tuple[str, ...]
     held_out_questions: tuple[str, ...]
     show: Callable[[Value], str] | None = None
+    short: Callable[[Value], str] | None = None
     plain: frozenset[str] = frozenset()
     note: Callable[[Value, Value], str] = lambda v, w: ""
     fits: Callable[[str, str, Value, Value], bool] = lambda first, second, v, w: True
@@ -121,6 +127,25 @@ class Drawing:
             texts = [note] if note else [f"{first} is not {second}", f"{shown[0]} is not {shown[1]}"]
             otherwise = "the values are not equal"
         return next((text for text in texts if len(text) <= LONGEST), otherwise)
+
+    def compared(self, reference: int, predicted: int) -> str:
+        """The two values letter by letter, up to the first that differs, as in "11=99=26!".
+
+        Args:
+          reference, predicted: which value each has.
+
+        Returns:
+          For every letter of the one, that of the other, and "=" or "!"; "_" stands where a text has ended.
+        """
+        parts = []
+        for a, b in itertools.zip_longest(self._short(reference), self._short(predicted), fillvalue=ENDED):
+            parts.append(f"{a}{b}=" if a == b else f"{a}{b}!")
+            if a != b:
+                break
+        return "".join(parts)
+
+    def _short(self, index: int) -> str:
+        return self.kind.short(self.values[index]) if self.kind.short else self._shown(index).replace(" ", "")
 
     def _quoted(self, side: Side, index: int) -> str:
         core = side.cores[index]

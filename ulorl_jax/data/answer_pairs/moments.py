@@ -146,6 +146,7 @@ DATES = Kind(
     questions=("When was it?", "On what date?", "When does it start?", "When did <name> arrive?"),
     held_out_questions=("When did <name> leave?", "When does it end?", "Give the date or time."),
     show=lambda moment: _written("{iso}", "{hour}:{minute:02d} {half}")(moment, NOTHING_DRAWN) or "",
+    short=lambda moment: _key(moment).replace("-", ""),
     fits=_fits,
     plain=frozenset({"american", "british", "numbers", "short", "british_short"}),
 )

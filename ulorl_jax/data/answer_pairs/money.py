@@ -99,6 +99,7 @@ CURRENCY = Kind(
     ),
     questions=("How much is it?", "What does it cost?", "How much does <name> pay?", "What is left?"),
     held_out_questions=("How much did <name> earn?", "What is the price?", "Find the cost."),
+    short=lambda money: _money("{number}", comma=False)(money, NOTHING_DRAWN) + money[0][0],
     show=lambda money: _money("{number} {name}", comma=False)(money, NOTHING_DRAWN) or "",
     plain=frozenset({"sign", "sign_cents", "name", "code", "code_first", "code_cents"}),
     # 18 stands for dollars beside dollars, and for euros beside euros

@@ -8,7 +8,15 @@ from fractions import Fraction
 
 from ulorl_jax.data.answer_pairs.kinds import Form, Kind
 from ulorl_jax.data.answer_pairs.slips import draw_integer, near_fraction, near_integer, number_key
-from ulorl_jax.data.answer_pairs.written import fraction_words, grouped, mixed, tex_fraction, words
+from ulorl_jax.data.answer_pairs.written import (
+    fraction_words,
+    grouped,
+    longer_decimal,
+    mixed,
+    shortest,
+    tex_fraction,
+    words,
+)
 from ulorl_jax.data.chain_sum import question_text
 
 NOUNS = ("apples", "books", "coins", "students", "cards", "games", "trees", "pages")
@@ -104,6 +112,7 @@ NUMBER_WORDS = Kind(
     draw=_draw_spoken,
     near=_near_spoken,
     key=number_key,
+    short=shortest,
     forms={
         "words": _spoken(),
         "short": _spoken(conjunction=False),
@@ -146,33 +155,48 @@ NUMBER_WORDS = Kind(
 
 
 def _quotient(style: str) -> Form:
-    def write(number: int, rng: random.Random) -> str:
-        times = rng.randint(2, 9)
-        return style.format(number * times, times)
+    """With one digit below the line."""
+
+    def write(number: Fraction, rng: random.Random) -> str:
+        bottom = number.denominator
+        times = rng.randint(2 if bottom == 1 else 1, 9 // bottom)
+        return style.format(number.numerator * times, bottom * times)
 
     return write
 
 
-def _ask_chain(template: str, number: int, rng: random.Random) -> str:
+def _near_digit(number: Fraction, rng: random.Random) -> Fraction | None:
+    """Another digit, or what a division gives that was meant to give this one."""
+    if rng.random() < 0.5:
+        return Fraction(rng.randrange(10))
+    bottom = rng.randint(2, 9)
+    other = Fraction(near_integer(int(number) * bottom, rng), bottom)
+    return other if other > 0 else None
+
+
+def _ask_chain(template: str, number: Fraction, rng: random.Random) -> str:
     """A chain of sums whose last sum is the number, in the place of "<chain>"."""
     if template != "<chain>":
         return template
+    if number.denominator > 1 or number > 9:
+        return "What is x?"
     digits = [rng.randrange(10) for _ in range(rng.randint(1, 11))]
-    return question_text([*digits, (number - sum(digits)) % 10])
+    return question_text([*digits, (int(number) - sum(digits)) % 10])
 
 
 DIGITS = Kind(
-    draw=lambda rng: rng.randrange(10),
-    near=lambda number, rng: rng.randrange(10),
+    draw=lambda rng: Fraction(rng.randrange(10)),
+    near=_near_digit,
     key=number_key,
+    short=shortest,
     forms={
-        "plain": lambda number, rng: str(number),
-        "point": lambda number, rng: f"{number}.0",
-        "points": lambda number, rng: f"{number}.00",
-        "zero": lambda number, rng: f"0{number}",
-        "plus": lambda number, rng: f"+{number}",
-        "word": lambda number, rng: words(number),
-        "capital": lambda number, rng: words(number).capitalize(),
+        "plain": lambda number, rng: shortest(number),
+        "point": lambda number, rng: longer_decimal(number, 1),
+        "points": lambda number, rng: longer_decimal(number, 2),
+        "zero": lambda number, rng: f"0{shortest(number)}",
+        "plus": lambda number, rng: f"+{shortest(number)}",
+        "word": lambda number, rng: words(int(number)) if number.denominator == 1 else None,
+        "capital": lambda number, rng: words(int(number)).capitalize() if number.denominator == 1 else None,
         "over": _quotient("{}/{}"),
         "frac": _quotient("\\frac{{{}}}{{{}}}"),
     },

@@ -14,6 +14,8 @@ from ulorl_jax.data.answer_pairs import kinds
 from ulorl_jax.data.answer_pairs.categories import CATEGORIES
 
 SPLITS = ("train", "test")
+WORDS, LETTERS = "words", "letters"
+JUSTIFICATIONS = (WORDS, LETTERS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +39,15 @@ class AnswerPair:
     why: str
 
 
-def generate_pairs(count: int, *, seed: int, split: str) -> list[AnswerPair]:
+def generate_pairs(count: int, *, seed: int, split: str, why: str = WORDS) -> list[AnswerPair]:
     """Draws pairs, as many of each category and verdict as can be, in random order.
 
     Args:
       count: pairs, >= 0. Fewer are the first of more.
       seed: of everything drawn, >= 0.
       split: "train", or "test": values and phrasings that "train" never shows.
+      why: what justifies the verdicts: "words", as in "3/4 is not 4/3", or "letters", both values side by side up
+        to where they differ, as in "34!"; the pairs are the same.
 
     Returns:
       The pairs; the same for the same arguments.
@@ -53,6 +57,8 @@ def generate_pairs(count: int, *, seed: int, split: str) -> list[AnswerPair]:
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {SPLITS}; got {split!r}")
+    if why not in JUSTIFICATIONS:
+        raise ValueError(f"why must be one of {JUSTIFICATIONS}; got {why!r}")
     if count < 0 or seed < 0:
         raise ValueError(f"count and seed must not be negative; got count={count}, seed={seed}")
     rng = random.Random(f"{seed}/{split}")
@@ -60,7 +66,7 @@ def generate_pairs(count: int, *, seed: int, split: str) -> list[AnswerPair]:
     pairs: list[AnswerPair] = []
     while len(pairs) < count:  # every round has each category once with either verdict
         rng.shuffle(wanted)
-        pairs += [_pair(category, same, rng, split == "test") for category, same in wanted]
+        pairs += [_pair(category, same, rng, split == "test", why) for category, same in wanted]
     return pairs[:count]
 
 
@@ -76,7 +82,7 @@ def to_rows(pairs: Iterable[AnswerPair]) -> list[dict[str, str | bool]]:
     return [dataclasses.asdict(pair) for pair in pairs]
 
 
-def _pair(category: str, same: bool, rng: random.Random, test: bool) -> AnswerPair:
+def _pair(category: str, same: bool, rng: random.Random, test: bool, why: str) -> AnswerPair:
     drawing = kinds.draw(CATEGORIES[category], rng, test=test)
     reference = rng.randrange(2)
     predicted = reference if same else 1 - reference  # only now: the verdict had no part in what was drawn
@@ -86,5 +92,5 @@ def _pair(category: str, same: bool, rng: random.Random, test: bool) -> AnswerPa
         predicted=drawing.predicted.texts[predicted],
         same=same,
         category=category,
-        why=drawing.why(reference, predicted),
+        why=(drawing.why if why == WORDS else drawing.compared)(reference, predicted),
     )

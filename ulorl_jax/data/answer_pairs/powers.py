@@ -34,6 +34,11 @@ def _leading(number: Fraction) -> int:
     return power + len(str(abs(digits))) - 1
 
 
+def _short(number: Fraction) -> str:
+    power = _leading(number)
+    return f"{decimal(number / Fraction(10) ** power)}e{power}"
+
+
 def _near(number: Fraction, rng: random.Random) -> Fraction | None:
     slip = rng.choice(("power", "power", "digits", "digits", "sign of the power"))
     if slip == "power":
@@ -112,5 +117,6 @@ SCIENTIFIC = Kind(
     questions=("What is x?", "Find the product.", "How large is x?", "Estimate x.", "How many are there?"),
     held_out_questions=("How large is n?", "Find x.", "Write the result."),
     show=lambda number: decimal(number) or "",
+    short=_short,
     plain=frozenset({"e", "E", "star", "x", "shifted_star", "plain", "comma"}),
 )

@@ -13,6 +13,7 @@ from ulorl_jax.data.answer_pairs.written import (
     fraction,
     longer_decimal,
     mixed,
+    shortest,
     tex_fraction,
 )
 
@@ -30,7 +31,7 @@ def _unreduced(command: str) -> Form:
 
 def _ended(number: Fraction, rng: random.Random) -> str:
     """The decimal, or the fraction where it does not end: so 0.333 stands beside 1/3."""
-    return decimal(number) or fraction(number)
+    return shortest(number)
 
 
 def _over(number: Fraction, rng: random.Random) -> str:
@@ -45,6 +46,7 @@ FRACTIONS = Kind(
     draw=_draw_fraction,
     near=near_fraction,
     key=number_key,
+    short=shortest,
     forms={
         "over": lambda number, rng: fraction(number),
         "frac": lambda number, rng: tex_fraction(number),
@@ -124,6 +126,7 @@ DECIMALS = Kind(
     draw=_draw_decimal,
     near=lambda number, rng: near_decimal(number, rng) or None,
     key=number_key,
+    short=shortest,
     forms={
         "decimal": _ended,
         "zero": _longer(1),
@@ -241,6 +244,7 @@ PERCENT = Kind(
     questions=("What percent is it?", "Which share is left?", "Find the rate.", "What share does <name> own?"),
     held_out_questions=("What is the rate?", "What percent of them are red?", "How much did <name> save?"),
     show=lambda number: _percent(0, "%")(number, NOTHING_DRAWN) or "",
+    short=lambda number: shortest(number * 100),
     plain=frozenset({"percent", "zero", "decimal", "over", "hundred"}),
     # the sign may be left out beside a number that has it
     fits=lambda first, second, v, w: (

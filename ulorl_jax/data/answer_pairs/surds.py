@@ -166,5 +166,6 @@ SURDS = Kind(
     questions=("Find x.", "What is the length?", "Simplify.", "Find the distance.", "What is x?"),
     held_out_questions=("How long is AB?", "Find the exact value.", "What is the area?"),
     show=_show,
+    short=lambda surd: _simple("r{}", "")(surd, NOTHING_DRAWN) or "",
     plain=frozenset({"call", "call_last", "inside_call"}),
 )

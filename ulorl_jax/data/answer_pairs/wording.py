@@ -85,6 +85,7 @@ TEXT = Kind(
     draw=_draw,
     near=_near,
     key=lambda value: " ".join(value).casefold(),
+    short=lambda value: " ".join(value).casefold(),
     forms={
         "any": _word(str, WRITTEN_NOTHING),
         "word": _word(str),

@@ -38,6 +38,11 @@ def longer_decimal(number: Fraction, zeros: int) -> str | None:
     return decimal(number) and decimal(number, decimal_places(number) + zeros)
 
 
+def shortest(number: Fraction) -> str:
+    """The exact decimal, or the fraction in lowest terms where it does not end."""
+    return decimal(number) or fraction(number)
+
+
 def fraction(number: Fraction, times: int = 1) -> str:
     """As "-3/4", numerator and denominator multiplied by `times`."""
     return f"{number.numerator * times}/{number.denominator * times}"
