@@ -1,7 +1,7 @@
 """Pairs of answers written by hand about real problems: the exam of whatever compares answers.
 
-The problems and reference answers belong to their data sets and are not copied here. hand_pairs_200.jsonl says
-where each is, the first digits of its reference's hash, what somebody answered, and whether that is the same.
+The problems and reference answers belong to their data sets and are not copied here. The JSON lines
+say where each is, the first digits of its reference's hash, what somebody answered, and whether that is the same.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import pathlib
 
 from ulorl_jax.io.rows import read_rows, text_field
 
-FILE = pathlib.Path(__file__).with_name("hand_pairs_200.jsonl")
+FILE, SECOND = (pathlib.Path(__file__).with_name(f"hand_pairs_{count}.jsonl") for count in (728, 300))
 
 # source: file within the data folder, field of the question, field of the reference
 SOURCES = {

@@ -11,6 +11,7 @@ from tests.verify.answer_tables import misjudged
 from ulorl_jax.verify.algebra import compare_formulas, relation_of
 from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE
 from ulorl_jax.verify.expressions import readings
+from ulorl_jax.verify.rules import compare
 from ulorl_jax.verify.spelling import even_out
 from ulorl_jax.verify.values import NoValue, context, evaluate, exact
 
@@ -274,6 +275,8 @@ a^{-2} ~ -a^2
 \log_2 x+\log_2 y ~ \log_2(x+y)
 \sqrt[3]{5} ~ \sqrt[3]{25}
 \cot x ~ sin x/cos x
+2n ~ 2k
+3x ~ 3y
 """
 UNKNOWN = r"""
 10^{10^{10}} ~ 10^{10^{10}}+1
@@ -282,7 +285,6 @@ UNKNOWN = r"""
 1/2x ~ \frac{x}{2}
 \sqrt{x^2} ~ x
 \cos(n\pi) ~ (-1)^n
-2n ~ 2k
 \pi r^2 ~ \pi R^2
 x^2+C ~ x^2+1+C
 1/0 ~ 1
@@ -290,7 +292,7 @@ x^2+C ~ x^2+1+C
 (-8)^{1/3} ~ -2
 IV ~ 4
 AB ~ 5
-3x ~ 3y
+2n ~ 2N
 """
 
 
@@ -304,6 +306,11 @@ def test_answers_that_differ_are_found_so():
 
 def test_what_cannot_be_known_is_not_decided():
     assert misjudged(UNKNOWN, UNSURE) == []
+
+
+def test_a_reference_that_minds_the_sign_is_no_formula_that_does_not():
+    assert compare(r"|t|\sqrt{1+t^2}", r"t\sqrt{1+t^2}").outcome == DIFFERENT
+    assert compare(r"t\sqrt{1+t^2}", r"|t|\sqrt{1+t^2}").outcome == UNSURE
 
 
 def value_of(text: str):

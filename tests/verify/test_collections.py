@@ -124,8 +124,19 @@ f(x)=2x+3 ~ y=2x+3
 1:2 ~ 1 to 2
 5 = x ~ 5
 x=1, y=2 ~ 1, 2
+\begin{pmatrix} -7 \\ 16 \\ 5 \end{pmatrix} ~ -7\mathbf{i} + 16\mathbf{j} + 5\mathbf{k}
+\langle 3, -4 \rangle ~ 3\mathbf{i} - 4\mathbf{j}
+\begin{pmatrix} 3 \\ 4 \end{pmatrix} ~ [3, 4]^T
+\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix} ~ \begin{pmatrix} 1 & 3 \\ 2 & 4 \end{pmatrix}^T
+(3,4) ~ P(3,4)
+\frac{\pi}{4}+k\pi, k\in\mathbb{Z} ~ \frac{5\pi}{4}+k\pi, k\in\mathbb{Z}
+x = k\pi, k \in \mathbb{Z} ~ x = n\pi where n is an integer
 """
 UNLIKE = r"""
+\begin{pmatrix} 3 \\ 4 \end{pmatrix} ~ 4\mathbf{i} + 3\mathbf{j}
+\begin{pmatrix} 3 \\ 4 \end{pmatrix} ~ 3i + 4k
+\begin{pmatrix} 3 \\ 4 \end{pmatrix} ~ [4, 3]^T
+\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix} ~ \begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}^T
 5 apples and 3 pears ~ 3 apples and 5 pears
 5 apples and 3 pears ~ 5
 x=5 ~ 6
@@ -211,7 +222,7 @@ UNKNOWN = r"""
 (1,2) ~ 1,2
 1,5 ~ 1.5
 1, 1, 2 ~ 1, 2
-\frac{\pi}{4}+k\pi, k\in\mathbb{Z} ~ \frac{5\pi}{4}+k\pi, k\in\mathbb{Z}
+\frac{\pi}{3}+k\pi, k\in\mathbb{Z} ~ \frac{\pi}{6}+k\pi, k\in\mathbb{Z}
 1 and 1/2 ~ 3/2
 x \in \{1,2\} ~ b \in \{1,2\}
 x=1, y=2 ~ 2, 1

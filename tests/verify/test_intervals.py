@@ -3,7 +3,7 @@
 import pytest
 
 from tests.verify.answer_tables import misjudged
-from ulorl_jax.verify.comparison import DIFFERENT, SAME
+from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE
 from ulorl_jax.verify.intervals import Piece, Pieces, pieces_of
 from ulorl_jax.verify.spelling import even_out
 
@@ -123,3 +123,52 @@ def test_intervals_are_read(text, pieces):
 @pytest.mark.parametrize("text", ["5", "(2,1)", "(1,2,3)", "x = 3", "x+y>1", "a>b", "0<x>1", "", r"[-\infty,0]"])
 def test_other_texts_are_no_intervals(text):
     assert pieces_of(even_out(text)) is None
+
+
+WORDED = r"""
+(2,\infty) ~ all real numbers greater than 2
+(-\infty,5] ~ all real numbers less than or equal to 5
+[3,\infty) ~ x ≥ 3 (all real)
+[3,\infty) ~ all x such that x \ge 3
+x < \frac{1}{2} ~ less than 1/2
+(0,\infty) ~ all positive real numbers
+[0,\infty) ~ x is nonnegative
+[2,5] ~ x is between 2 and 5, inclusive
+(2,5) ~ strictly between 2 and 5
+(2,5) ~ between 2 and 5
+n \ge 1005 ~ all integers n ≥ 1005
+all integers n > 2 ~ n \ge 3
+p \ge 7 ~ all primes p ≥ 7
+(-\sqrt{3},\sqrt{3}) ~ |x| < \sqrt{3}
+(1,5) ~ |x-3| < 2
+[1,2] ~ |2x-3| \le 1
+(-\infty,1) \cup (5,\infty) ~ |x-3| > 2
+"""
+WORDED_OTHERWISE = r"""
+(2,\infty) ~ all real numbers greater than or equal to 2
+(2,\infty) ~ all real numbers less than 2
+[2,5] ~ strictly between 2 and 5
+(2,5) ~ between 2 and 6
+n \ge 1005 ~ all integers n > 1005
+(1,5) ~ |x-3| \le 2
+(1,5) ~ |x+3| < 2
+(1,5) ~ |x-3| > 2
+p \le 1/4 ~ p < 1/4
+7 ~ more than 7
+"""
+OPEN_TO_DOUBT = r"""
+[2,5] ~ between 2 and 5
+(2,5) ~ all integers between 2 and 5
+x > 0 ~ all positive integers
+n \ge 7 ~ all primes n ≥ 7
+n \ge 3 ~ n > 2
+"""
+
+
+def test_conditions_in_words_and_with_absolute_values_are_intervals():
+    assert misjudged(WORDED, SAME) == []
+    assert misjudged(WORDED_OTHERWISE, DIFFERENT) == []
+
+
+def test_what_is_said_of_integers_is_no_interval_of_real_numbers():
+    assert misjudged(OPEN_TO_DOUBT, UNSURE) == []

@@ -167,8 +167,20 @@ half an hour ~ 30 minutes
 1 day 2 hours ~ 26 hours
 10 lbs of apples ~ 10 pounds
 5 second graders ~ 5
+2.2\times 10^{-8} ~ 2.2e-8 m
+72 ~ 72 Mb/hour
+5 m/s ~ 5 m s^{-1}
+5'6" ~ 66 inches
+1.5 hours ~ 1h 30m
+\$5.20 ~ \$5 and 20 cents
+70 ~ 70 (years)
+0.25 ~ 25% chance
 """
 UNLIKE = r"""
+5 m/s ~ 5 m s^{-2}
+5'6" ~ 65 inches
+1.5 hours ~ 1h 50m
+\$5.20 ~ \$5 and 2 cents
 27cm ~ 27m
 27 cm ~ 28 cm
 27 cm ~ 28

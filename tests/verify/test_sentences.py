@@ -2,6 +2,7 @@ r"""What is said around an answer, times, steps, residues and brackets of other 
 
 from tests.verify.answer_tables import misjudged
 from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE
+from ulorl_jax.verify.rules import compare
 
 ALIKE = r"""
 \text{east} ~ She is facing East.
@@ -45,6 +46,17 @@ E ~ E) (1, 2)
 40 miles an hour ~ 40 mph
 n \equiv 1 \pmod 3 ~ n \equiv 4 \pmod 3
 6 or 397/9 or 18 ~ x = 18,6,397/9
+5x-7y+11z+4 = 0 ~ The plane is 5x-7y+11z+4=0.
+(3,4) ~ The point is (3, 4).
+\{1,2\} ~ The solutions are x = 1 and x = 2
+\text{Navin} ~ Navin would earn the most
+3 \mid n ~ n is divisible by 3
+isosceles ~ isosceles triangle
+17:25 ~ twenty-five past five in the afternoon
+x=5 ~ x = 5 is the only solution (x = 1 is extraneous)
+17 ~ 10+7 = 17
+x^2-1 ~ (x-1)(x+1) = x^2-1
+f(x) = x^2 ~ f(t) = t^2
 """
 UNLIKE = r"""
 \text{west} ~ She is facing East.
@@ -86,6 +98,16 @@ infinitely many ~ empty set
 3 \mid n ~ n \mid 3
 n \equiv 1 \pmod 3 ~ n \equiv 1 \pmod 4
 0.07g ~ 70 \text{ millimeters}
+5x-7y+11z+4 = 0 ~ The plane is 5x-7y+11z-4=0.
+(3,4) ~ The point is (4, 3).
+3,4 ~ The solutions are 3 and 5
+\text{Navin} ~ Luka would earn the most
+3 \mid n ~ n is divisible by 6
+isosceles ~ equilateral triangle
+5:25 pm ~ twenty-five past five in the morning
+x=1 ~ x = 5 is the only solution (x = 1 is extraneous)
+17 ~ 11+7 = 18
+f(x) = x^2 ~ f(t) = t^3
 """
 UNKNOWN = r"""
 east ~ She is not facing East.
@@ -95,7 +117,6 @@ yes ~ Yes, but only if n is even
 0.474 ~ \frac{9}{19} \approx 0.474
 right triangle ~ right angle
 the first house ~ the red house
-isosceles ~ isosceles triangle
 30m ~ 30 minutes
 \lfloor x \rfloor ~ x
 \lfloor n/2 \rfloor ~ \frac{n-1}{2}
@@ -103,6 +124,9 @@ y = Ce^x ~ y = Ae^x
 $18/day ~ $18 per week
 Area = 5 ~ Perimeter = 5
 infinitely many ~ \infty
+Evelyn ~ Briana is faster than Evelyn
+17 ~ 10+8 = 17
+x^2+1 ~ (x-1)(x+1) = x^2+1
 """
 
 
@@ -116,3 +140,93 @@ def test_answers_that_differ_are_found_so():
 
 def test_what_cannot_be_known_is_not_decided():
     assert misjudged(UNKNOWN, UNSURE) == []
+
+
+COUNTED = r"""
+15 ~ Sam has 15 more popsicles than Betty
+120 ~ Tim deals with 120 calls
+6,250 ~ Each student raised \$6250
+7 ~ Mary needs to buy 7 more boxes
+7 ~ 7 days left
+7 ~ exactly 7
+\$70 ~ He spent a total of \$70
+366 ~ The program had 366 downloads in the three months
+160 ~ It takes Carla 160 minutes to download the file
+\$12 ~ Janet makes \$12 every day at the market.
+"""
+COUNTED_OTHERWISE = r"""
+15 ~ Sam has 51 more popsicles than Betty
+15 \text{ cm} ~ Sam has 15 kg left
+\$15 ~ Sam has 15 euros left
+150 ~ Sam has \$15 left
+7 ~ The total number of apples is 17
+7 ~ between 6 and 8
+"""
+# Another value may be made of the number, or it is not the answer.
+NOT_COUNTED = r"""
+7 ~ Tim has more than 7 apples
+7 ~ Tim has at least 7 apples
+7 ~ about 7 apples
+7 ~ He needs 7 more than twice that
+7 ~ 7 pairs of shoes
+7 ~ half of the 7 apples
+7 ~ James ate all but 7 apples
+7 ~ The price dropped by 7
+7 ~ the number of divisors of 7
+7 ~ increase of 7 percent
+7 ~ floor 7
+7 ~ There are 7 times as many apples
+7 ~ James ate 3 of the 7 apples
+15 ~ He sold 1/5 of 15
+"""
+
+
+def test_a_sentence_with_one_number_gives_that_number():
+    assert misjudged(COUNTED, SAME) == []
+    assert misjudged(COUNTED_OTHERWISE, DIFFERENT) == []
+
+
+def test_a_number_of_which_another_value_may_be_made_is_not_taken_for_the_answer():
+    assert misjudged(NOT_COUNTED, UNSURE) == []
+
+
+def test_a_value_of_a_combination_is_the_answer_but_an_equation_is_not_answered_by_its_right_side():
+    assert compare("8", "m+n = 8").outcome == SAME
+    assert compare("9", "m+n = 8").outcome == DIFFERENT
+    assert compare("x+y = 8", "8").outcome == UNSURE
+    assert compare("8", "2x = 8").outcome == UNSURE
+
+
+COMPUTED = r"""
+14 ~ Erin has 17 - 3 = 14 lollipops left
+14 ~ The total number of apples is 10 + 4 = 14
+\$15 ~ She pays 3 * 5 = \$15
+1,234 ~ They sold 1,000 + 234 = 1,234 tickets
+14 ~ Taking 3 from 17 leaves 14
+14 ~ The sum of 10 and 4 gives 14
+14 ~ 17 - 3 = 14
+"""
+COMPUTED_OTHERWISE = r"""
+15 ~ Erin has 17 - 3 = 14 lollipops left
+3 ~ Erin has 17 - 3 = 14 lollipops left
+"""
+# The computation is wrong, goes on, or is one of two; what comes out is not the last word.
+NOT_COMPUTED = r"""
+14 ~ Erin has 17 - 3 = 15 lollipops left
+15 ~ Erin has 17 - 3 = 15 lollipops left
+14 ~ Erin has 17 - 3 = 14x left
+14 ~ Erin has 17 - 3 = 14 + x left
+14 ~ x + 17 - 3 = 14 is true
+14 ~ He had 7 * 2 = 14 apples and ate 3
+6 ~ Tom has 5 + 5 = 10 and Ann has 3 + 3 = 6
+17 ~ Taking 3 from 17 leaves 14
+3 ~ Taking 3 from 17 leaves 14
+14 ~ Taking 3 from 17 leaves about 14
+14 ~ Taking 3 from 17 leaves 14 pairs of shoes
+"""
+
+
+def test_a_sentence_is_read_by_what_its_computation_comes_to():
+    assert misjudged(COMPUTED, SAME) == []
+    assert misjudged(COMPUTED_OTHERWISE, DIFFERENT) == []
+    assert misjudged(NOT_COMPUTED, UNSURE) == []

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.verify.answer_tables import misjudged
-from ulorl_jax.verify.comparison import SAME
+from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE
+from ulorl_jax.verify.rules import compare
 from ulorl_jax.verify.spelling import MAX_CHARACTERS, compact, even_out, is_hidden, members_of, split
 
 ALIKE = r"""
@@ -149,3 +150,61 @@ def test_hostile_text_costs_little(text):
     compact(even_out(text))
     members_of(even_out(text))
     assert time.monotonic() - began < 2
+
+
+WRITTEN_OTHERWISE = r"""
+42 ~ = 42
+42 ~ **Answer:** 42
+42 ~ #### 42
+42 ~ Thus, $n = 42$
+42 ~ 42 only
+-7 ~ \text{negative } 7
+\frac{1}{3} ~ 0.333...
+\frac{1}{6} ~ 0.1(6)
+\frac{4}{33} ~ 0.121212...
+\frac{3}{2} ~ 1.5 (or 3/2)
+\frac{3}{2} ~ 6/4 (= 3/2)
+1, 2 ~ 1 & 2
+1, 2 ~ both 1 and 2
+\binom{2n}{k} ~ C(2n, k)
+15 ~ 6C2
+15 ~ C_6^2
+15 ~ {}_6C_2
+2\sqrt{3} ~ 2 root 3
+\sqrt[3]{2} ~ cbrt(2)
+12 ~ twelve (12)
+x^2+1 ~ x squared plus 1
+2^{10} ~ 2 to the power of 10
+12:40 ~ twelve forty
+y = 2x+3 ~ The line y = 2x + 3
+3\mathbf{i} - 4\mathbf{j} ~ 3\hat{i} - 4\hat{\jmath}
+f(x) = x ~ f(x) = x \text{ for all } x
+"""
+SEEMING_ALIKE = r"""
+\frac{1}{3} ~ 0.33
+\frac{1}{3} ~ 0.(2)
+\frac{1}{2} ~ 1.5 (or 1/2)
+342 ~ \$342 (or \$444 if the flowers are counted)
+\binom{2n}{k} ~ C(n, 2k)
+15 ~ 6C3
+8 ~ 2**4
+12 ~ 12-14
+7 ~ 7 squared
+7 ~ 7 plus 1
+12 ~ twelve (13)
+y = 2x+3 ~ The line y = 2x - 3
+"""
+
+
+def test_what_announces_an_answer_and_rarer_ways_to_write_it_do_not_matter():
+    assert misjudged(WRITTEN_OTHERWISE, SAME) == []
+
+
+def test_a_rarer_writing_of_another_answer_is_another_answer():
+    assert [pair for pair in misjudged(SEEMING_ALIKE, DIFFERENT) if pair[2].outcome == SAME] == []
+
+
+@pytest.mark.parametrize(("text", "other"), [("e", "2.718281828..."), (r"\pi", "3.14159...")])
+def test_digits_that_do_not_go_on_so_are_not_repeated(text, other):
+    assert even_out(other) == other
+    assert compare(text, other).outcome == UNSURE

@@ -83,8 +83,19 @@ April 1st ~ 1 April
 \text{(C)} ~ c)
 \text{(C)} ~ option C
 \text{(C)} ~ choice c
+Saturday ~ Sat
+even ~ even function
 """
 UNLIKE = r"""
+8 ~ cannot be determined
+8 ~ not enough information
+8 ~ impossible
+8 ~ I'm not sure
+8 ~ yes
+Evelyn ~ Evelyn or Briana
+0 ~ \text{no solution}
+even ~ odd function
+Saturday ~ Sun
 x ~ y
 3, maybe 5 ~ 3
 3 or maybe 5 ~ 5
@@ -148,6 +159,7 @@ Sunday ~ Monday
 April 1 ~ April 2
 """
 UNKNOWN = r"""
+none of the above ~ cannot be determined
 2:30 ~ 14:30
 3/5/2021 ~ 5 March 2021
 March 5 ~ March 5, 2021

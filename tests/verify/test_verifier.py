@@ -318,7 +318,7 @@ def test_what_a_random_network_decodes_is_unsure_or_its_last_line():
 
 
 def test_a_runs_checkpoint_is_a_verifiers_weights(tmp_path):
-    optimizer = make_optimizer(OptimizerSettings(1e-3, 0, 0, 0.9, 0.999, 1e-8, 0.0, 1.0))
+    optimizer = make_optimizer(OptimizerSettings("adamw", 1e-3, 0, 0, 0.9, 0.999, 1e-8, 0.0, 1.0))
     state = start_state(tiny.make_params(DENSE), DENSE, optimizer, tiny.make_layout("training"))
     with Checkpoints(tmp_path / "checkpoints", keep=1, fingerprint=fingerprint(DENSE)) as checkpoints:
         checkpoints.save(3, state=state, host={}, arrays={})

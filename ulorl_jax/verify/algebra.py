@@ -71,16 +71,18 @@ def _compare_trees(a: Tree, b: Tree, base: int | None) -> Comparison:
         return Comparison(SAME, "equal as formulas")
     if False in agrees["positive"] and True not in agrees["whole"]:
         if names_of(a) != names_of(b) and _is_renamed(a, b, base):
-            # A lone letter is the unknown, whatever it is called; of several the question says which is which.
+            # The question says which letters stand for what; but l may be \ell, and a constant any letter.
             spelled = [{name.lower().lstrip("\\")[:1] for name in names_of(tree)} for tree in (a, b)]  # lw, \ell W
             spelled = [{"k" if name in CONSTANT_NAMES else name for name in names} for names in spelled]
-            is_other = len(names_of(a)) > 1 and spelled[0] != spelled[1]
+            is_other = spelled[0] != spelled[1]
             return Comparison(DIFFERENT if is_other else UNSURE, "equal but for the names of letters")
         if _is_constant_apart(a, b, names, base):
             return Comparison(UNSURE, "differ by a constant, which C may hold")
         return Comparison(DIFFERENT, "different formulas")
     if (operations_of(a) | operations_of(b)) & STEPS:
         return _compare_at_integers(a, b, names, base)
+    if "abs" in operations_of(a) and "abs" not in operations_of(b) and False in agrees["negative"]:
+        return Comparison(DIFFERENT, "the reference minds the sign")  # |t| is no t; a prediction may mind it too much
     return Comparison(UNSURE, "equal at some points only")
 
 

@@ -22,6 +22,7 @@ from ulorl_jax.verify.spelling import compact, members_of, plain
 MOST = 12  # members that are compared each with each; more are compared where all are numbers
 THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?!\d)")
 TUPLE_LABEL = re.compile(r"\(\s*(?P<name>[^()]*?[A-Za-z][^()=]*?)\)\s*=\s*(?P<value>\(.+\))")
+POINT_LABEL = re.compile(r"(?P<name>[ADEI-OQ-Z]|P)\s*(?P<value>\([^()]+,.+\))")  # A(1,2); not f(1,2)
 SET_LABEL = re.compile(r"(?P<name>[A-Za-z]|\\[a-z]+)\s*(?:\\in(?![A-Za-z])|=)\s*(?P<value>\\?\{.+\})")
 COORDINATES = (["x", "y"], ["x", "y", "z"])  # x=1, y=2 is the point (1,2)
 
@@ -45,6 +46,8 @@ def parts_of(text: str) -> Parts | None:
     if named := TUPLE_LABEL.fullmatch(text) or SET_LABEL.fullmatch(text):
         inner = parts_of(named["value"])
         return inner and inner._replace(name=compact(named["name"]))
+    if point := POINT_LABEL.fullmatch(text):
+        return parts_of(point["value"])
     if label := label_of(text):
         return parts_of(label[1])
     for opening, closing, kind in (
@@ -111,6 +114,8 @@ def compare_ratios(a: str, b: str, ask: Ask) -> Comparison | None:
     parts, other = (of_a, b) if of_a else (of_b, a)
     if parts is None or len(parts) != 2 or not readings(other):
         return None
+    if re.fullmatch("[A-Za-z]", parts[0]) and rational(parts[1]) is not None and rational(other) is not None:
+        return ask(parts[1], other)  # x: 7
     return ask(f"({parts[0]})/({parts[1]})", other)
 
 

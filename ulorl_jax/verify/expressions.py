@@ -123,8 +123,11 @@ class _Reader:
         return self.power()
 
     def starts_factor(self) -> bool:
-        """Whether a factor follows without a sign. A number does not: it would be a digit of the one before."""
-        return self.peek().kind in ("name", "function") or self.sees(*PAIRS, r"\frac", r"\binom", *FENCES)
+        """Whether a factor follows without a sign. After "!" also a number: elsewhere it is a digit."""
+        token = self.peek()
+        if token.kind == "number":
+            return self.tokens[self.at - 1] == Token("sign", "!")  # 2!2!
+        return token.kind in ("name", "function") or self.sees(*PAIRS, r"\frac", r"\binom", *FENCES)
 
     def power(self) -> Tree:
         tree, raised = self.atom(), False

@@ -7,28 +7,17 @@ from __future__ import annotations
 
 import functools
 import re
-from fractions import Fraction
-from typing import NamedTuple
 
 from ulorl_jax.verify.algebra import RELATION
 from ulorl_jax.verify.asking import Ask
 from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE, Comparison
+from ulorl_jax.verify.conditions import NAME, condition_of
 from ulorl_jax.verify.expressions import names_of, readings
+from ulorl_jax.verify.nothing import REALS
 from ulorl_jax.verify.numbers import rational
+from ulorl_jax.verify.pieces import INFINITE, Piece, Pieces, intersection, merged, opened, tightened
 from ulorl_jax.verify.spelling import LIST, compact, plain, split
-from ulorl_jax.verify.texts import REALS
 
-INFINITE = {r"\infty": 1, r"+\infty": 1, r"-\infty": -1}
-NAME = r"[fgh]\([a-z]\)|[A-Za-z]|\\[a-z]+"
-ABSOLUTE = re.compile(rf"\|(?P<name>{NAME})\|\s*(?P<sign><|>|\\le|\\ge)(?![A-Za-z])\s*(?P<end>.+)")
-# In this order.
-SAID = [
-    (re.compile(r"\bis (?:strictly )?(?:greater|more|larger|bigger) than or equal to\b|\bis at least\b"), r"\\ge"),
-    (re.compile(r"\bis (?:strictly )?(?:less|smaller) than or equal to\b|\bis at most\b"), r"\\le"),
-    (re.compile(r"\bis (?:strictly )?(?:greater|more|larger|bigger) than\b"), ">"),
-    (re.compile(r"\bis (?:strictly )?(?:less|smaller) than\b"), "<"),
-    (re.compile(r"\b(?:is not|is not equal to)(?= -?\d)"), r"\\ne"),
-]
 MEMBER = re.compile(rf"(?P<name>{NAME})\s*\\in(?![A-Za-z])\s*(?P<set>.+)")
 BRACKETED = re.compile(r"(?P<open>[(\[\]])(?P<inner>.+)(?P<close>[)\[\]])")
 SET_BUILDER = re.compile(rf"(?:\\?\{{)?\s*(?:{NAME})\s*(?:\\in\s*\\mathbb\{{R\}}\s*)?[|:](?P<condition>.+?)(?:\\?\}})?")
@@ -45,37 +34,15 @@ TURNED = re.compile(
 CUT = r"\\(?:setminus|backslash)(?![A-Za-z])|\bexcept(?: for)?\b|\bwithout\b"
 POINTS = r"\A(?:[A-Za-z]\s*=\s*|\\?\{)"
 MOST = 6  # conditions
-
-
-class Piece(NamedTuple):
-    """One interval, its ends as written; an end at infinity is open."""
-
-    low: str
-    low_closed: bool
-    high: str
-    high_closed: bool
-
-
-class Pieces(NamedTuple):
-    """A union of intervals; `name` is the letter it was said of, `is_pair` where it may be a point as well."""
-
-    pieces: tuple[Piece, ...]
-    name: str = ""
-    is_pair: bool = False
+WHOLE = set("nmkpN")  # letters of integers
 
 
 @functools.lru_cache(maxsize=1024)
 def pieces_of(text: str) -> Pieces | None:
     """The intervals that an evened-out text writes; None where it writes something else."""
-    if " is " in text:
-        for pattern, sign in SAID:
-            text = pattern.sub(sign, plain(text))
-    if (absolute := ABSOLUTE.fullmatch(text)) and (value := rational(absolute["end"])) is not None and value > 0:
-        low, high, closed = f"-({absolute['end']})", absolute["end"], absolute["sign"][0] == "\\"
-        if absolute["sign"] in ("<", r"\le"):
-            return Pieces((Piece(low, closed, high, closed),), absolute["name"])
-        outside = Piece(r"-\infty", False, low, closed), Piece(high, closed, r"\infty", False)
-        return Pieces(outside, absolute["name"])
+    if (said := condition_of(text)) is not None:
+        inner = pieces_of(said.text)
+        return inner and inner._replace(name=said.name, domain=said.domain, is_vague=said.is_vague, is_pair=False)
     if member := MEMBER.fullmatch(text):
         inner = pieces_of(member["set"].strip())
         return inner and inner._replace(name=member["name"], is_pair=False)
@@ -90,7 +57,7 @@ def pieces_of(text: str) -> Pieces | None:
         return pieces and pieces._replace(is_pair=False)
     if (cut := split(plain(text), CUT)) is not None and len(cut) == 2:  # (0,36) without 9
         whole, points = pieces_of(cut[0].strip(", ")), _all_but(re.sub(POINTS, "", cut[1]).rstrip("}\\"), "")
-        return _intersection(whole._replace(is_pair=False), points) if whole and points else None
+        return intersection(whole._replace(is_pair=False), points) if whole and points else None
     parts = split(_upright(text), r"\\cup(?![A-Za-z])|\bor\b")
     if parts is not None and len(parts) > 1:
         return _union(parts)
@@ -111,7 +78,33 @@ def compare_intervals(a: str, b: str, ask: Ask) -> Comparison | None:
         return None
     if of_a.name and of_b.name and of_a.name != of_b.name:
         return Comparison(UNSURE, f"intervals of {of_a.name} and of {of_b.name}")
-    one, two = _merged(of_a.pieces), _merged(of_b.pieces)
+    found = _compare_vague(of_a, of_b, ask) if of_a.is_vague or of_b.is_vague else _compare_pieces(of_a, of_b, ask)
+    if found.outcome == UNSURE or not (of_a.domain or of_b.domain or {of_a.name, of_b.name} & WHOLE):
+        return found
+    # What is said of integers: n > 2 is n >= 3.
+    domains = {of_a.domain, of_b.domain} - {""}
+    letters = {"p"} if "prime" in domains else WHOLE
+    certain = len(domains) == 1 and all(pieces.domain or pieces.name in letters for pieces in (of_a, of_b))
+    if found.outcome == SAME:
+        return found if certain or not domains else Comparison(UNSURE, "said of integers on one side only")
+    ends = {end for sides in (of_a, of_b) for piece in sides.pieces for end in (piece.low, piece.high)} - {*INFINITE}
+    is_whole = bool(domains) or all((value := rational(end)) and value.denominator == 1 for end in ends)
+    one, two = (sides._replace(pieces=tuple(map(tightened, sides.pieces))) for sides in (of_a, of_b))
+    if not is_whole or _compare_pieces(one, two, ask).outcome != SAME:
+        return found
+    return Comparison(SAME if certain else UNSURE, "the same intervals of integers")
+
+
+def _compare_vague(of_a: Pieces, of_b: Pieces, ask: Ask) -> Comparison:
+    """Between 0 and 1: the same as (0,1); it may be [0,1] too."""
+    one, two = (sides._replace(pieces=tuple(map(opened, sides.pieces))) for sides in (of_a, of_b))
+    found = _compare_pieces(one, two, ask)
+    is_open = all(side.is_vague or side.pieces == bare.pieces for side, bare in ((of_a, one), (of_b, two)))
+    return found if found.outcome != SAME or is_open else Comparison(UNSURE, "ends of which nothing is said")
+
+
+def _compare_pieces(of_a: Pieces, of_b: Pieces, ask: Ask) -> Comparison:
+    one, two = merged(of_a.pieces), merged(of_b.pieces)
     if one is None or two is None:  # ends that are no fractions keep the order in which they are written
         one, two = of_a.pieces, of_b.pieces
         if len(one) != len(two):
@@ -121,7 +114,7 @@ def compare_intervals(a: str, b: str, ask: Ask) -> Comparison | None:
     ends = [_compare_ends(x, y, ask) for x, y in zip(one, two, strict=True)]
     if ends and _worst(ends) == SAME:
         return Comparison(SAME, "the same intervals")
-    if UNSURE in ends or (len(one) > 1 and None in (_merged(of_a.pieces), _merged(of_b.pieces))):
+    if UNSURE in ends or (len(one) > 1 and None in (merged(of_a.pieces), merged(of_b.pieces))):
         return Comparison(UNSURE, "intervals in another order, or with unknown ends")
     return Comparison(DIFFERENT, "other intervals")
 
@@ -176,7 +169,7 @@ def _related(text: str) -> Pieces | None:
         found = [pieces_of(condition) for condition in conditions]
         if None in found or any(pieces.name != found[0].name or not pieces.name for pieces in found):  # type: ignore[union-attr]
             return None
-        return functools.reduce(lambda one, two: one and two and _intersection(one, two), found)
+        return functools.reduce(lambda one, two: one and two and intersection(one, two), found)
     sides = split(text, RELATION)
     if sides is None or len(sides) not in (2, 3) or not all(sides):
         return None
@@ -240,67 +233,9 @@ def _all_but(text: str, name: str) -> Pieces | None:
     return Pieces(tuple(Piece(low, False, high, False) for low, high in zip(ends, ends[1:], strict=False)), name)
 
 
-def _intersection(a: Pieces, b: Pieces) -> Pieces | None:
-    """What lies in both; of two half-lines without a common point, their union."""
-    if _merged(a.pieces) is not None and _merged(b.pieces) is not None:
-        pieces = [piece for x in a.pieces for y in b.pieces if (piece := _common(x, y)) is not None]
-        if pieces:
-            return Pieces(tuple(pieces), a.name or b.name)
-    if len(a.pieces) != 1 or len(b.pieces) != 1:
-        return None
-    one, two = a.pieces[0], b.pieces[0]
-    if one.low == r"-\infty":
-        one, two = two, one
-    if one.high != r"\infty" or two.low != r"-\infty":
-        return None
-    values = rational(one.low), rational(two.high)
-    if None not in values and values[0] > values[1]:  # type: ignore[operator]
-        return Pieces((two, one), a.name)  # "x < 2, x > 3" means or
-    return Pieces((Piece(one.low, one.low_closed, two.high, two.high_closed),), a.name)
-
-
-def _common(a: Piece, b: Piece) -> Piece | None:
-    """The part of the line in both; their ends are rational, or at infinity."""
-    low = max(a, b, key=lambda piece: (_place(piece.low), not piece.low_closed))
-    high = min(a, b, key=lambda piece: (_place(piece.high), piece.high_closed))
-    both = Piece(low.low, low.low_closed, high.high, high.high_closed)
-    ends = _place(both.low), _place(both.high)
-    is_empty = ends[0] > ends[1] or (ends[0] == ends[1] and not (both.low_closed and both.high_closed))
-    return None if is_empty else both
-
-
-def _place(end: str) -> tuple[int, Fraction]:
-    """Of an end that is rational or infinite, for sorting."""
-    return INFINITE.get(end, 0), Fraction(0) if end in INFINITE else rational(end) or Fraction(0)
-
-
 def _turned(text: str) -> str:
     """]0,1[ as (0,1): the brackets of other countries turned to match."""
     return TURNED.sub(
         lambda found: ("[" if found["open"] == "[" else "(") + found["inner"] + ("]" if found["close"] == "]" else ")"),
         text,
     )
-
-
-def _merged(pieces: tuple[Piece, ...]) -> tuple[Piece, ...] | None:
-    """In order and joined where they touch; None where an end is no fraction, or one piece is empty."""
-    keyed = []
-    for piece in pieces:
-        low = (INFINITE.get(piece.low, 0), 0 if piece.low in INFINITE else rational(piece.low))
-        high = (INFINITE.get(piece.high, 0), 0 if piece.high in INFINITE else rational(piece.high))
-        if low[1] is None or high[1] is None or low > high:
-            return None
-        keyed.append((low, not piece.low_closed, high, piece))
-    merged: list[Piece] = []
-    reached = None
-    for low, _, high, piece in sorted(keyed):
-        touches = reached is not None and (
-            low < reached or (low == reached and (piece.low_closed or merged[-1].high_closed))
-        )
-        if not touches:
-            merged.append(piece)
-            reached = high
-        elif high > reached or (high == reached and piece.high_closed):  # type: ignore[operator]
-            merged[-1] = merged[-1]._replace(high=piece.high, high_closed=piece.high_closed)
-            reached = high
-    return tuple(merged)

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from ulorl_jax.verify.asking import Ask
 from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE, Comparison
-from ulorl_jax.verify.expressions import readings
+from ulorl_jax.verify.expressions import SPAN, readings
 from ulorl_jax.verify.spelling import plain, split
 from ulorl_jax.verify.values import exact
 
@@ -24,15 +24,18 @@ SCALED = re.compile(rf"(.*\d)\s*({'|'.join([*SCALES, *sorted(DENOMINATORS, key=l
 ORDINAL = re.compile(r"(\d{1,9})\s*\^?\{?(?:\\text\{)?(?:st|nd|rd|th)\}*", re.IGNORECASE)
 BASED = re.compile(
     r"(?P<sign>-?)\s*\(?(?P<digits>[0-9A-Fa-f ]+?)\)?\s*"
-    r"(?:_\s*\{?\s*(?P<base>-?\w+)\s*\}?|\(?(?:in )?base (?P<said>-?\w+)\)?)",
+    r"(?:_\s*\{?\s*(?P<base>-?\w+)\s*\}?|\(?(?:in )?base[ -](?P<said>-?\w+)\)?)",
     re.ASCII,
 )
-SAID_RATIO = re.compile("([A-Za-z-]+) (?:to|out of) ([A-Za-z-]+)")
+SHORTENED = re.compile(r"\$?(?P<value>\d+(?:\.\d+)?)\s*(?P<scale>[kKM])", re.ASCII)
+SAID_RATIO = re.compile("([A-Za-z-]+) (?:to|out of|in) ([A-Za-z-]+)")
+TEN = re.compile(r"(?:_\s*\{?\s*|base )(?:10|ten)\s*[})]*\Z")
 RESIDUE = re.compile(
     r"(?:(?P<name>[A-Za-z])\s*(?:\\equiv|=|≡)\s*)?(?P<value>-?\d{1,9})\s*"
     r"[({]?\s*(?:\\p?mod(?![A-Za-z])|\\bmod|mod)\s*[({]?\s*(?P<modulus>\d{1,9})\s*[)}]*",
     re.ASCII,
 )
+DOZENS = re.compile(r"(?P<count>.+?)\s*dozens?", re.IGNORECASE)
 RATIO_LABEL = re.compile(r"\A[A-Za-z]+(?:\s*:\s*[A-Za-z]+)+\s*=\s*")
 SHARE = re.compile(r"(?P<part>.+?)(?P<percent>\s*(?:%|percent))? of (?P<whole>[$€£]?\s*\d[\d,.]*)", re.IGNORECASE)
 
@@ -71,7 +74,7 @@ def in_words(text: str) -> Fraction | None:
     words = re.split("[ -]", text.lower())
     if len(words) > MOST_WORDS:
         return None
-    if words == ["a"]:
+    if words in (["a"], ["an"]):
         return None
     if words[0] in ("minus", "negative"):
         value = _positive(words[1:])
@@ -111,8 +114,19 @@ def compare_ordinals(a: str, b: str, ask: Ask) -> Comparison | None:
 def compare_rationals(a: str, b: str, ask: Ask) -> Comparison | None:
     """Two plain numbers, exactly."""
     values = rational(a), rational(b)
+    for value, other in zip(values, (b, a), strict=True):
+        if value is not None and (short := SHORTENED.fullmatch(other)):
+            found = Fraction(short["value"]) * (10**6 if short["scale"] == "M" else 1000)
+            return Comparison(SAME, "1.5k is 1500") if found == value else None
+    for value, other in zip(values, (b, a), strict=True):
+        if value is not None and SPAN.fullmatch(other):  # "12-14" is no 12, be it a span or a difference
+            first, *rest = (int(digits) for digits in other.split("-"))
+            return Comparison(DIFFERENT, "a span, or a difference") if value != first - sum(rest) else None
     if None in values:
         return None
+    for text, value in ((a, values[1]), (b, values[0])):
+        if (dozens := DOZENS.fullmatch(plain(text))) and rational(dozens["count"]) == value:
+            return Comparison(UNSURE, "a number of dozens, or of what is in them")
     return Comparison(SAME, "equal numbers") if values[0] == values[1] else Comparison(DIFFERENT, "other numbers")
 
 
@@ -122,9 +136,13 @@ def compare_bases(a: str, b: str, ask: Ask) -> Comparison | None:
     if None not in based:
         same = based[0][1] == based[1][1]  # type: ignore[index]
         return Comparison(SAME if same else DIFFERENT, "numbers in a base")
+    if based != [None, None] and all(BASED.fullmatch(plain(text)) and text[0].isdigit() for text in (a, b)):
+        return Comparison(DIFFERENT, "a digit that the base does not have")
     for number, other in zip(based, (b, a), strict=True):
         value = rational(other)
         if number is not None and value is not None:
+            if TEN.search(plain(a if other is b else b)):  # the base that is not written
+                return Comparison(SAME if value == number[1] else DIFFERENT, "base ten")
             if str(value) == number[0].lstrip("0") or value == number[1]:
                 return Comparison(UNSURE, "the base stands on one side only")
             return Comparison(DIFFERENT, "other digits and another value")
@@ -193,8 +211,9 @@ def _cardinal(words: list[str]) -> int | None:
         return None if count is None else 12 * count
     from text_to_num import text2num
 
+    is_one = words[0] in ("a", "an")
     try:
-        return int(text2num(" ".join(["one"] * (words[0] == "a") + words[words[0] == "a" :]), "en"))
+        return int(text2num(" ".join(["one"] * is_one + words[is_one:]), "en"))
     except ValueError:
         return None
 

@@ -19,10 +19,11 @@ NO_UNIT = re.compile(
 )
 # Words with which more is said than what is counted.
 TELLING = re.compile(
-    "or|and|more|less|than|not|no|at|least|most|about|approximately|approx|around|maybe|if|when|each|every|exactly|left"
+    "or|and|as|inclusive|exclusive|more|less|than|not|no|at|least|most|about|approximately|approx|around|maybe|if|when|each|every|exactly|left"
     "|remaining|over|under|below|above|up|to|plus|minus|either|only|mod|base|is|are|was|factorial|squared|cubed|pairs?"
     "|score|remainder|root|infinity|negative|pi|" + "|".join(DENOMINATORS)
 )
+NOUN = re.compile(r"[a-z][a-z'-]*\.?|[a-z]+/[a-z]{3,}")  # apples, Mb/hour
 SHORT_NOUN = re.compile("men|ways?|boys?|eggs?|box|toys?|cats|dogs|cars|pens|pts")
 # Between units of one kind: 120 may stand for 2 hours. Not 10: that is more often a digit too many.
 FACTORS = {7, 12, 16, 24, 36, 60, 100, 144, 1000, 3600, 5280, 10**4, 10**6}
@@ -39,10 +40,23 @@ TAIL = re.compile(
     r",?\s+(?:each|apiece|altogether|overall|remaining|left over|(?:in )?total"
     r"|(?:per|in one|in an?) (?:person|day|week|month|year|hour|minute|second))(?P<brace>\}?)\Z"
 )
+REMARK = re.compile(r"(?P<value>.*\d[\s})]*)[(\[](?P<words>[A-Za-z]{2,}(?: [A-Za-z]+){0,2})[)\]]")  # 17 (students)
 SUM = re.compile(r"[\w)}]\s*[+-].*(?<! )\Z|[A-Za-z]")
-COMMAND = re.compile(r"\\[A-Za-z]+|\bpi\b")
+COMMAND = re.compile(r"\\[A-Za-z]+|\bpi\b|(?<=\d)[eE]-?\d+")
 MONEY = {"dollar", "euro", "pound_sterling", "rupee", "yen"}
 COMPOUND = re.compile(r"(?:\d+(?:\.\d+)?\s*[A-Za-z]+(?:,? and |,? )?){2,4}")
+# 22° 30' 36"
+ARC = re.compile(
+    r"(?P<sign>-?)\s*(?P<degrees>\d+)\s*(?:°|degrees?\b,?)(?=.)"
+    r"(?:\s*(?:and )?(?P<minutes>\d+(?:\.\d+)?)\s*(?:'(?!')|minutes?\b,?))?"
+    r"(?:\s*(?:and )?(?P<seconds>\d+(?:\.\d+)?)\s*(?:''|\"|seconds?\b))?",
+    re.ASCII,
+)
+SHORT = [
+    (re.compile(r"(\d+)\s*'\s*(\d+(?:\.\d+)?)\s*(?:\"|'')"), r"\1 feet \2 inches"),
+    (re.compile(r"\b(\d+)\s*h\s*(\d+)\s*(?:m|mins?)?\b"), r"\1 hours \2 minutes"),
+    (re.compile(r"\$\s*(\d+),? (?:and )?(?=\d+ cents?\Z)"), r"\1 dollars "),
+]
 
 
 class Quantity(NamedTuple):
@@ -64,7 +78,11 @@ class Quantity(NamedTuple):
 @functools.lru_cache(maxsize=4096)
 def quantity(text: str) -> Quantity | None:
     """The value and the unit of an evened-out text; None where there is no unit, or more than that."""
+    if arc := ARC.fullmatch(plain(text)):
+        value = sum(Fraction(arc[part] or 0) / 60**at for at, part in enumerate(("degrees", "minutes", "seconds")))
+        return Quantity(arc["sign"] + str(value), "degree", "", True)
     text = TIMES.sub(r" per \1", text)  # 40 miles an hour
+    text = REMARK.sub(r"\g<value> \g<words>", text)
     if prefixed := PREFIX.fullmatch(text):
         unit, value = unit_names()[prefixed["unit"].rstrip(".")], prefixed["value"].strip()
         if _is_value(value):
@@ -126,6 +144,7 @@ def compare_like_units(a: str, b: str, ask: Ask) -> Comparison | None:
 
 def compare_units(a: str, b: str, ask: Ask) -> Comparison | None:
     """Quantities in two known units, converted."""
+    a, b = map(_spelled_out, (a, b))
     if any(quantity(text) is None and not COMPOUND.fullmatch(plain(text)) for text in (a, b)):
         return None
     ask.needs_worker()
@@ -158,6 +177,9 @@ def compare_units(a: str, b: str, ask: Ask) -> Comparison | None:
 
 
 def _compare_two(a: Quantity, b: Quantity, ask: Ask) -> Comparison | None:
+    if a.noun and b.noun and _stem(a.noun) == _stem(b.noun):
+        numbers = rational(a.value), rational(b.value)  # 20 dozen eggs are no 20 eggs
+        return ask(a.value, b.value) if None in numbers else ask(*map(str, numbers))
     if (a.unit == b.unit and a.noun == b.noun) or {a.unit, b.unit} == {"pound", "pound_sterling"}:
         return ask(a.value, b.value)
     if any(x.unit in MONEY and y.unit.startswith(f"({x.unit})/") for x, y in ((a, b), (b, a))):
@@ -168,8 +190,6 @@ def _compare_two(a: Quantity, b: Quantity, ask: Ask) -> Comparison | None:
         part = rational(other.value)
         if one.unit == "percent" and other.noun and part is not None and 0 < part < 1:  # a third of the students
             return ask(rf"({one.value})*\frac{{1}}{{100}}", other.value)
-    if a.noun and b.noun and _stem(a.noun) == _stem(b.noun):
-        return ask(a.value, b.value)
     values = ask(a.value, b.value)
     if not (a.unit or a.noun) or not (b.unit or b.noun):
         return values
@@ -205,14 +225,14 @@ def _leading_unit(words: str) -> str | None:
     parts = words.split()
     for cut in range(min(len(parts) - 1, 4), 0, -1):
         unit = unit_of(" ".join(parts[:cut]))
-        if unit and len(parts[0]) > 1 and _is_noun(" ".join(parts[cut:]), marked=True):
+        if unit and (len(parts[0]) > 1 or parts[0] == "%") and _is_noun(" ".join(parts[cut:]), marked=True):
             return unit
     return None
 
 
 def _is_noun(words: str, marked: bool) -> bool:
     found = words.lower().split()
-    if not 1 <= len(found) <= 4 or not all(re.fullmatch(r"[a-z][a-z'-]*\.?", word) for word in found):
+    if not 1 <= len(found) <= 4 or not all(NOUN.fullmatch(word) for word in found):
         return False
     if any(TELLING.fullmatch(word) or in_words(word) is not None for word in found):
         return False
@@ -225,6 +245,13 @@ def _is_noun(words: str, marked: bool) -> bool:
 
 def _stem(noun: str) -> str:
     return re.sub("(?<=..)(?:ies|y|es|s|e)$", "", noun)
+
+
+def _spelled_out(text: str) -> str:
+    """5'6", 1h30 and "$5 and 20 cents" with the words of their units."""
+    for pattern, words in SHORT:
+        text = pattern.sub(words, text)
+    return text
 
 
 def _quantity_or_sum(text: str) -> Quantity | None:

@@ -13,9 +13,11 @@ from typing import Any
 from ulorl_jax.verify import (
     algebra,
     collections,
+    families,
     intervals,
     labels,
     matrices,
+    nothing,
     numbers,
     quantities,
     sentences,
@@ -94,7 +96,7 @@ class Rules:
       deadline_s: seconds that one comparison may take in a worker.
     """
 
-    version = "rules-2"
+    version = "rules-3"
 
     def __init__(self, *, workers: int, deadline_s: float):
         self._pool = WorkerPool(compare_pair, workers=workers, deadline_s=deadline_s, memory_mb=MEMORY_MB)
@@ -161,6 +163,10 @@ def _formulas(a: str, b: str, ask: Ask) -> Comparison | None:
     if any(NAME_OF_SEGMENT.fullmatch(x) and rational(y) is not None for x, y in ((a, b), (b, a))):
         return Comparison(UNSURE, "letters that may stand for a number: AB, IV")
     ask.needs_worker()
+    for text, other in ((a, b), (b, a)):
+        if "[" in text and r"\sqrt[" not in text and r"\lfloor" in other and r"\lfloor" not in text:
+            whole = text.replace("[", r"\lfloor ").replace("]", r"\rfloor ")  # Gauss's brackets
+            return algebra.compare_formulas(whole, other)
     return algebra.compare_formulas(a, b)
 
 
@@ -231,12 +237,14 @@ RULES: tuple[tuple[str, Callable[[str, str, Ask], Comparison | None]], ...] = (
     ("times", times.compare_times),
     ("dates", times.compare_dates),
     ("numbers", numbers.compare_rationals),
-    ("nothing", texts.compare_nothing),
+    ("nothing", nothing.compare_nothing),
     ("truths", texts.compare_truths),
     ("options", texts.compare_options),
     ("ordinals", numbers.compare_ordinals),
     ("bases", numbers.compare_bases),
     ("residues", numbers.compare_residues),
+    ("sentences", sentences.compare_sentences),
+    ("families", families.compare_families),
     ("quantities", quantities.compare_like_units),
     ("units", quantities.compare_units),
     ("ratios", collections.compare_ratios),
@@ -244,7 +252,8 @@ RULES: tuple[tuple[str, Callable[[str, str, Ask], Comparison | None]], ...] = (
     ("intervals", intervals.compare_intervals),
     ("parts", collections.compare_parts),
     ("labels", labels.compare_labelled),
-    ("sentences", sentences.compare_sentences),
+    ("counted", sentences.compare_counted),
+    ("results", sentences.compare_results),
     ("words", texts.compare_words),
     ("divisibility", sentences.compare_divisibility),
     ("hedges", texts.compare_hedges),

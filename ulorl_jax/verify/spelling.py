@@ -10,6 +10,20 @@ import functools
 import re
 import unicodedata
 
+from ulorl_jax.verify.writings import (
+    ESCAPED_TWICE,
+    FUNCTIONS,
+    LOWERED,
+    RAISED,
+    RENAMED,
+    REPEATED,
+    SAID_AFTER,
+    SIGNS,
+    STEPS,
+    STYLES,
+    TOLD,
+)
+
 MAX_CHARACTERS = 300  # of an answer; longer ones are not read: it bounds what hostile output can cost
 MAX_DEPTH = 20  # of brackets in brackets
 
@@ -18,76 +32,6 @@ HIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u202a-\u202e\u2066-\u2069\ufff9-\ufffb\ufffd\ud800-\udfff]"
 )
 INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2065\ufe00-\ufe0f\ufeff]")
-
-SIGNS = str.maketrans(
-    dict.fromkeys("−‐‑‒–—﹣", "-")
-    | dict.fromkeys("×⋅·∙∗✕⨯", "*")
-    | dict.fromkeys("“”„″", '"')
-    | dict.fromkeys("‘’′`", "'")
-    | dict.fromkeys("°º˚", "°")
-    | {"÷": "/", "∕": "/", "⁄": "/", "≤": r"\le ", "⩽": r"\le ", "≥": r"\ge ", "⩾": r"\ge ", "≠": r"\ne "}
-    | {"≈": r"\approx ", "∞": r"\infty ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset "}
-    | {"±": r"\pm ", "∓": r"\mp ", "∠": r"\angle ", "⟨": r"\langle ", "⟩": r"\rangle ", "∖": r"\setminus "}
-    | {"∨": " or ", "∧": " and ", "√": r"\sqrt ", "∛": r"\sqrt[3]", "∣": "|", "¢": " cents"}
-    | {letter: rf"\mathbb{{{name}}}" for letter, name in zip("ℝℤℚℕℂ", "RZQNC", strict=True)}
-)
-RAISED, LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "₀₁₂₃₄₅₆₇₈₉₊₋ₙ"
-
-TOLD = re.compile(
-    r"\A(?:\\text\{)?(?:(?:so|thus|hence|therefore),? )?(?:the )?(?:final |correct )?answer(?: is:?|:)(?: |\} ?)(?=\S)",
-    re.IGNORECASE,
-)
-# Commands under another name; "" where they only dress.
-RENAMED = (
-    dict.fromkeys(("left", "right", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr"), "")
-    | dict.fromkeys(("boxed", "fbox", "triangle", "displaystyle", "textstyle", "limits", "nolimits", "mathstrut"), "")
-    | dict.fromkeys(("quad", "qquad", "enspace", "thinspace"), " ")
-    | dict.fromkeys(("cdot", "times", "ast", "bullet"), "*")
-    | dict.fromkeys(("dfrac", "tfrac", "cfrac"), r"\frac ")
-    | dict.fromkeys(("dbinom", "tbinom"), r"\binom ")
-    | dict.fromkeys(("leq", "leqslant", "le"), r"\le ")
-    | dict.fromkeys(("geq", "geqslant", "ge"), r"\ge ")
-    | dict.fromkeys(("neq", "ne"), r"\ne ")
-    | dict.fromkeys(("lvert", "rvert", "vert", "mid"), "|")
-    | dict.fromkeys(("ldots", "dots", "cdots"), "...")
-    | dict.fromkeys(("varnothing", "emptyset"), r"\emptyset ")
-    | dict.fromkeys(("lor", "vee"), " or ")
-    | dict.fromkeys(("land", "wedge"), " and ")
-    | dict.fromkeys(("R", "Reals", "reals"), r"\mathbb{R}")
-    | dict.fromkeys(("rm", "bf", "it", "tt", "em", "mathstrut"), "")
-    | {"lt": "<", "gt": ">", "div": "/", "colon": ":", "degree": "°", "lbrace": r"\{", "rbrace": r"\}"}
-    | {"lbrack": "[", "rbrack": "]", "bar": r"\overline ", "lg": r"\log_{10} ", "textdollar": "$", "euro": "€"}
-    | {"pounds": "£", "varphi": r"\phi ", "varepsilon": r"\epsilon ", "percent": "%"}
-)
-FUNCTIONS = ("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan")
-FUNCTIONS += ("sinh", "cosh", "tanh", "ln", "log", "exp", "sqrt")
-STYLES = r"\\(text|textbf|textit|textrm|textnormal|textsf|mbox|mathrm|mathbf|mathit|mathsf|operatorname|rm|bf)\s*\*?"
-
-ESCAPED_TWICE = re.compile(r"\\\\(?=[A-Za-z])")  # as in JSON
-# Ways to write the same, in this order.
-STEPS: list[tuple[re.Pattern[str], str]] = [
-    (re.compile(r"\*\*([^*]+)\*\*\Z"), r"\1"),  # bold
-    (re.compile(r"(?<!\\)\$\$?((?:\\\$|[^$])+?)(?<!\\)\$\$?(?!\d)"), r" \1 "),  # $x$, not "$5 and $3"
-    (re.compile(r"(?<!\\)\\[()\[\]]"), " "),
-    (re.compile(r"\{,\}\s*|,\s*\\!\s*(?=\d{3}(?!\d))|(?<=\d)\\,(?=\d{3}(?!\d))"), ""),  # surely of thousands
-    (re.compile(r"(?<!\\)\\!"), ""),
-    (re.compile(r"(?<!\\)\\[,;:> ]|~|\\(?:hspace|color|textcolor)\s*\{[^{}]*\}|\s+"), " "),
-    (re.compile(r"\\(?:left|right)\s*\.(?!\d)"), ""),
-    (re.compile(r"\\[hv]?phantom(?![A-Za-z])\s*(?:\{[^{}]*\}|\\[A-Za-z]+|[^\s\\{}])"), " "),
-    (re.compile(r"([(\[\],<+-]\s*)(?:oo|inf(?:inity)?)(?=\s*(?:[)\]\[,<]|\Z))"), r"\1\\infty "),
-    (re.compile(r"(?<=[)\]\[])\s*(?:U|\\text\{\s*U\s*\}|\bunion\b)\s*(?=[(\[\]])"), r" \\cup "),
-    (re.compile(r"\^\s*(?:\\circ(?![A-Za-z])|\{\s*\\circ\s*\}|\{?\s*\\(?:text|mathrm)\{\s*o\s*\}\s*\}?)"), "°"),
-    (re.compile(r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}"), r"\\binom{\1}{\2}"),
-    (re.compile(r"\{\s*\\(?:rm|bf|it)\s+([^{}]*)\}"), r"\\text{\1}"),
-    (re.compile(r"(?<=\d)\s*[xX]\s*(?=10\s*\^)"), "*"),
-    (re.compile(r"(?<![A-Za-z\d}])C\(\s*(\d+)\s*,\s*(\d+)\s*\)|(?<!\w)(\d+) choose (\d+)"), r"\\binom{\1\3}{\2\4}"),
-    (re.compile(r"\b(?:per cent|pct)\b"), "percent"),
-    (re.compile(r"<=|=<"), r"\\le "),
-    (re.compile(r">=|=>"), r"\\ge "),
-    (re.compile(r"!="), r"\\ne "),
-    (re.compile(r"\\([%#&_])"), r"\1"),
-    (re.compile(r"\\\$"), "$"),
-]
 LIST = r"[,;]|\b(?:and|or)\b"  # between the members of a list
 THOUSANDS = re.compile(r"(?<![\d.])(?<!\d,)\d{1,3}(?:,\d{3})+(?!\d|,\d)")
 TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\d+|\S", re.ASCII | re.DOTALL)
@@ -114,6 +58,7 @@ def even_out(answer: str) -> str:
     for pattern, replacement in STEPS:
         text = pattern.sub(replacement, text)
     text = re.sub(r"\\([A-Za-z]+)", lambda name: RENAMED.get(name[1], name[0]), text)
+    text = REPEATED.sub(_overlined, text)
     text = re.sub(STYLES + r"\{([^{}]*)\}", _styled, text)
     text = re.sub(r"°\s*(?:\\text\{([CF])\}|([CF])(?![A-Za-z]))", r"°\1\2", text)
     return _trim(" ".join(text.split()))
@@ -216,6 +161,10 @@ def _plain_character(character: str) -> str:
     return character
 
 
+def _overlined(match: re.Match[str]) -> str:
+    return rf"{match[1]}\overline{{{match[2] or match[3] or match[4]}}}"
+
+
 def _styled(match: re.Match[str]) -> str:
     """Words stay marked as words; what is mathematics is not."""
     style, content = match[1], match[2].strip()
@@ -232,7 +181,7 @@ def _trim(text: str) -> str:
     r"""Without what stands around it: periods, quotes, braces, \text{} of it all."""
     for _ in range(MAX_DEPTH):
         before = text
-        text = TOLD.sub("", text.strip())
+        text = SAID_AFTER.sub("", TOLD.sub("", text.strip()))
         if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'":  # one alone is a minute, a foot, a derivative
             text = text[1:-1]
         text = text.removesuffix("\\\\")

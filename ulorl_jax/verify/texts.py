@@ -1,4 +1,4 @@
-r"""Answers that are no mathematics: options, yes and no, words, times of the day, dates, nothing at all."""
+r"""Answers that are no mathematics: options, yes and no, words, times of the day, dates."""
 
 from __future__ import annotations
 
@@ -7,33 +7,10 @@ from typing import NamedTuple
 
 from ulorl_jax.verify.asking import Ask
 from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE, Comparison
+from ulorl_jax.verify.nothing import kind_of
 from ulorl_jax.verify.numbers import in_words, ordinal, rational
-from ulorl_jax.verify.spelling import LIST, compact, plain, split
+from ulorl_jax.verify.spelling import LIST, plain, split
 
-NO_SOLUTION = re.compile(
-    r"\\emptyset|\\\{\s*\\\}|\{\s*\}|(?:the )?empty set|none|null set"
-    r"|(?:there (?:is|are) )?no such [a-z]+(?: exists?)?"
-    r"|(?:there (?:is|are) )?no (?:real |such |integer |valid |possible )?"
-    r"(?:solutions?|values?|roots?|numbers?)(?: exists?)?",
-    re.IGNORECASE,
-)
-UNDEFINED = re.compile(
-    r"(?:there is )?no (?:absolute |global |such )?(?:maximum|minimum|limit|inverse)(?: value)?(?: exists)?|undefined"
-    r"|(?:it |(?:the )?(?:limit|maximum|minimum|value|inverse) )?does not exist|dne|not defined|diverges?|divergent",
-    re.IGNORECASE,
-)
-HOW_MANY = re.compile(
-    r"(?:there (?:is|are) )?(?:exactly |only )?(?P<count>one|two|three|four|infinitely many|an? (?:unique|single)|a)"
-    r" ?(?P<real>real )?(?P<what>solutions?|(?<=many )(?:values|numbers|roots))?",
-    re.IGNORECASE,
-)
-INFINITY = re.compile(r"(?P<sign>[-+]?|minus |plus |negative |positive )\s*(?:\\infty|infinity|inf)", re.IGNORECASE)
-REALS = re.compile(
-    r"all (?:x|values)|(?:all )?(?:real numbers|reals|\\mathbb\{R\}|real values)(?: of x)?", re.IGNORECASE
-)
-
-UNDECIDED = ({"no solution", "undefined"}, {"undefined", "infinity"}, {"undefined", "minus infinity"})
-UNDECIDED += ({"infinitely many solutions", "infinity"}, {"infinitely many solutions", "all real numbers"})
 # "Yes, it is", but not "yes, if n is even".
 EXPLAINED = re.compile(
     r"\A(yes|no)\s*[,;:.](?!.*\b(?:but|if|unless|only|except|yes|no|true|false|maybe|sometimes|when)\b).*\Z", re.DOTALL
@@ -54,7 +31,7 @@ WORDS = re.compile(r"[^\W\d_]+(?:(?:['. ]+|(?<=[^\W\d_]{2})-(?=[^\W\d_]{2}))[^\W
 COUNTING = re.compile(
     "none|never|once|twice|thrice|nothing|nobody|zero|dozen|pair|single|double|triple|half|quarter|impossible"
 )
-HEDGES = re.compile(r"\b(?:maybe|perhaps|possibly|probably|either|not sure|or)\b", re.IGNORECASE)
+HEDGES = re.compile(r"\b(?:maybe|perhaps|possibly|probably|either|not sure|or|between)\b", re.IGNORECASE)
 
 
 # Of these one thing is only one.
@@ -85,6 +62,8 @@ MATHEMATICAL = re.compile(
     "|group|box|car|bag|answer|option"
 )
 NEGATED = re.compile(r"\b(?:no|not|non|never|neither|nor|none)\b|n't", re.IGNORECASE)
+HEADS = {"triangle", "function", "number"}  # even, an even function
+WEEKDAYS = {day[:3]: day for kind in KINDS if "monday" in kind for day in kind}
 VARIANTS = {"grey": "gray", "colour": "color", "centre": "center", "disc": "disk", "maths": "math", "metre": "meter"}
 
 
@@ -92,26 +71,6 @@ class _Option(NamedTuple):
     letter: str
     content: str
     marked: bool  # by brackets or a word: it is no variable
-
-
-def compare_nothing(a: str, b: str, ask: Ask) -> Comparison | None:
-    """No solution, undefined, infinity, all real numbers: constants with many names."""
-    kinds = [_kind(plain(text)) for text in (a, b)]
-    if kinds == [None, None]:
-        return None
-    if kinds[0] == kinds[1]:
-        return Comparison(SAME, kinds[0] or "")
-    if None not in kinds:
-        undecided = set(kinds) in UNDECIDED
-        return Comparison(UNSURE if undecided else DIFFERENT, f"{kinds[0]} and {kinds[1]}")
-    kind, other = (kinds[0], b) if kinds[0] else (kinds[1], a)
-    assert kind is not None
-    if kind.endswith(" solutions") and not kind.startswith("infinitely"):
-        return None  # one solution, 1
-    value = rational(other)
-    if value is None or (value == 0 and kind == "no solution"):  # "how many are there: none"
-        return None
-    return Comparison(DIFFERENT, f"{kind} and a number")
 
 
 def compare_options(a: str, b: str, ask: Ask) -> Comparison | None:
@@ -142,14 +101,23 @@ def compare_truths(a: str, b: str, ask: Ask) -> Comparison | None:
     """Yes and no, true and false."""
     truths = [TRUTHS.get(EXPLAINED.sub(r"\1", plain(text).lower())) for text in (a, b)]
     if None in truths:
-        return None
+        values = rational(a), rational(b)
+        number = values[0] if values[1] is None else values[1]
+        if truths == [None, None] or number is None or number in (0, 1):
+            return None
+        return Comparison(DIFFERENT, "yes or no, and a number")
     return Comparison(SAME if truths[0] == truths[1] else DIFFERENT, "yes or no")
 
 
 def compare_words(a: str, b: str, ask: Ask) -> Comparison | None:
     """Words as words: case, articles, hyphens and \text{} aside."""
-    words = _words(a), _words(b)
-    return None if words[0] is None or words[1] is None else _compare_word_lists(words[0], words[1])
+    one, two = _words(a), _words(b)
+    if one is None or two is None:
+        return None
+    shorter, longer = sorted((one, two), key=len)
+    if len(shorter) == 1 and len(longer) == 3 and longer[1] in ("and", "or"):
+        return Comparison(DIFFERENT, "one and two")
+    return _compare_word_lists(one, two)
 
 
 def is_ordinary_word(text: str) -> bool:
@@ -161,7 +129,7 @@ def is_ordinary_word(text: str) -> bool:
         and len(words[0]) >= 4
         and not COUNTING.fullmatch(words[0].lower())
         and ordinal(text) is None
-        and _kind(plain(text)) is None
+        and kind_of(plain(text)) is None
     )
 
 
@@ -173,21 +141,6 @@ def compare_hedges(a: str, b: str, ask: Ask) -> Comparison | None:
         numbers = {rational(digits) for digits in re.findall(r"-?\d+(?:\.\d+)?", words)}
         if value is not None and HEDGES.search(words) and len(numbers - {None}) > 1:
             return Comparison(DIFFERENT, "a hedge")
-    return None
-
-
-def _kind(text: str) -> str | None:
-    if NO_SOLUTION.fullmatch(text):
-        return "no solution"
-    if UNDEFINED.fullmatch(text):
-        return "undefined"
-    if found := INFINITY.fullmatch(text):
-        return "minus infinity" if found["sign"].strip().lower() in ("-", "minus", "negative") else "infinity"
-    if (many := HOW_MANY.fullmatch(text)) and (many["what"] or "many" in many["count"].lower()):
-        count = many["count"].lower()
-        return f"{'one' if count[0] == 'a' else count} solutions"
-    if REALS.fullmatch(text) or compact(text) in (r"(-\infty,\infty)", r"(-\infty,+\infty)"):
-        return "all real numbers"
     return None
 
 
@@ -217,6 +170,7 @@ def _words(text: str) -> list[str] | None:
         return None
     words = [word for word in re.split(r"[\s-]+", text.replace(".", "")) if word]
     words = [VARIANTS.get(word.lower(), word) for word in words]
+    words = [WEEKDAYS.get(words[0].lower(), words[0])] if len(words) == 1 else words
     return words[1:] if len(words) > 1 and words[0].lower() in ("a", "an", "the") else words
 
 
@@ -228,6 +182,9 @@ def _compare_word_lists(a: list[str], b: list[str]) -> Comparison | None:
         if a != b and (len(lower[0]) <= 2 or (len(lower[0]) == 3 and "".join(a).isupper() != "".join(b).isupper())):
             return Comparison(UNSURE, "letters in another case")
         return Comparison(SAME, "the same words")
+    longer, shorter = (a, b) if len(a) > len(b) else (b, a)
+    if len(longer) == len(shorter) + 1 == 2 and longer[-1].lower() in HEADS:
+        return _compare_word_lists(longer[:-1], shorter)
     other = [pair for pair in zip(a, b, strict=False) if pair[0].casefold() != pair[1].casefold()]
     if 1 < len(a) == len(b) and all(len(one) == len(two) == 1 for one, two in other):
         return Comparison(DIFFERENT, "other letters")  # team A and team B

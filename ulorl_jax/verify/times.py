@@ -30,9 +30,13 @@ SLASHED = re.compile(r"(\d{1,2})[/.](\d{1,2})[/.](\d{4})")
 MINUTES = {"half": 30, "quarter": 15, "a quarter": 15}
 SAID = re.compile(
     r"(?:at )?(?P<minutes>half|(?:a )?quarter|\d{1,2}|[a-z]+(?:[ -][a-z]+)??)(?P<unit> minutes?)?"
-    r" (?P<way>past|after|to|till) (?P<hour>\d{1,2}|[a-z]+)(?: o'clock)?",
+    r" (?P<way>past|after|to|till) (?P<hour>\d{1,2}|[a-z]+)(?: o'clock)?"
+    r"(?: (?P<half>a\.?m\.?|p\.?m\.?|in the (?:morning|afternoon|evening)))?",
     re.IGNORECASE,
 )
+
+
+CLOCK = re.compile(r"(?P<hour>[a-z]+) (?P<minutes>[a-z]+(?:[ -][a-z]+)?)", re.IGNORECASE)  # nine twenty-four
 
 
 def compare_times(a: str, b: str, ask: Ask) -> Comparison | None:
@@ -76,6 +80,10 @@ def _time(text: str) -> tuple[tuple[int, int, int], str] | None:
         return (12 if text.lower() == "noon" else 0, 0, 0), "m"
     if (said := SAID.fullmatch(text)) and (told := _said(said)) is not None:
         return told
+    if clock := CLOCK.fullmatch(text):
+        hour, minute = in_words(clock["hour"]), in_words(clock["minutes"])
+        if hour is not None and minute is not None and 1 <= hour <= 12 and 10 <= minute < 60 and minute % 1 == 0:
+            return (int(hour), int(minute), 0), ""
     found = TIME.fullmatch(text)
     if found and found["mark"] == "." and not (found["half"] or "").lower().startswith(("a", "p")):
         return None  # a decimal
@@ -100,6 +108,8 @@ def _said(found: re.Match[str]) -> tuple[tuple[int, int, int], str] | None:
         return None
     if found["way"].lower() in ("to", "till"):
         minutes, hour = 60 - minutes, hour - 1
+    if half := (found["half"] or "").lower():
+        return (int(hour) % 12 + 12 * (not half.startswith("a") and "morning" not in half), int(minutes), 0), "m"
     return (int(hour) % 12 or 12, int(minutes), 0), ""
 
 

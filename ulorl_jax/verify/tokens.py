@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from ulorl_jax.verify.spelling import FUNCTIONS
+from ulorl_jax.verify.writings import FUNCTIONS
 
 MOST_PLACES = 1000  # of an exponent as in 1e3
 SIGN = re.compile(

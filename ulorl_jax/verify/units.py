@@ -151,7 +151,9 @@ def unit_of(words: str) -> str | None:
             return "degC" if words[at:].strip()[0] in "cC" else "degF"
         elif word in names:
             if parts and not joint:
-                return None  # "m s" may be anything
+                if not re.match(r"\s*\^\s*\{?-", words[at:]):
+                    return None  # "m s" may be anything; m s^{-1} is not
+                joint = "*"
             parts.append(f"{joint}({names[word]})" + (f"**{pending}" if pending > 1 else ""))
             pending, joint = 1, ""
         else:

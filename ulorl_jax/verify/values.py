@@ -18,6 +18,7 @@ from ulorl_jax.verify.expressions import Tree
 BITS = 100_000  # of an exact value's numerator or denominator
 MOST = 5_000  # of a factorial
 DIGITS = 400
+HIGHEST = 10_000  # degree of a root
 LARGEST, ZERO = 120, 200  # powers of ten: of the largest value (and the smallest is its inverse), and of what is 0
 
 
@@ -214,7 +215,7 @@ def _raised(base: Any, exponent: Any) -> Any:
 
 def _numeric_root(value: Any, degree: Any) -> Any:
     mp = context()
-    if mp.im(degree) or degree != int(degree) or not 2 <= degree <= 100:
+    if mp.im(degree) or degree != int(degree) or not 2 <= degree <= HIGHEST:
         raise NoValue
     if degree == 2:
         return mp.sqrt(value)
