@@ -27,6 +27,7 @@ FLOORS = {
     # The run itself: floor 4 and up, the stairs that loop.py stands on.
     "clock": 4,
     "evaluate": 4,
+    "planning": 4,
     "rewards": 4,
     "scoring": 4,
     "supervised": 4,
@@ -36,6 +37,7 @@ FLOORS = {
     "convert": 5,
     "replies": 5,
     "judging": 5,
+    "plan_inputs": 5,
     "settings": 5,
     "verifier_data": 5,
     "footprint": 6,

@@ -1,4 +1,4 @@
-"""One picture of a run, drawn from its metrics; one of an evaluation, drawn from its record."""
+"""Pictures: of a run, from its metrics; of an evaluation, from its record; of a verifier; of a plan of segments."""
 
 import io
 import math
@@ -131,6 +131,47 @@ def plot_verifier(
         right.scatter([row["score"] for row in bins], [row["same"] for row in bins], sizes, BLUE, label="tenth")
     _finish(right)
     _save(figure, path)
+
+
+def plot_plan(rows: Rows, best: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Draws trained tokens per second over M, and what the seconds of a step go to, atomically.
+
+    Args:
+      rows: of `planning.plan`.
+      best: one of them: it is marked, and the seconds are those of its slots and refill.
+      path: ends in .png or .svg.
+
+    Raises:
+      ValueError: another ending.
+    """
+    figure = _figure(10.5, 3.6)
+    left, right = figure.subplots(1, 2)
+    kinds = list(dict.fromkeys(_kind(row) for row in rows))
+    segments = sorted({row["segments"] for row in rows})
+    _panel(left, "Speed", "trained tokens per second", "segments (M)")
+    for index, kind in enumerate(kinds):
+        line = sorted((row["segments"], row["trained_tokens_per_s"]) for row in rows if _kind(row) == kind)
+        x, y = [segments.index(m) for m, _ in line], [speed for _, speed in line]
+        color = (BLUE, ORANGE, GREEN, PURPLE, TEAL, RED)[index % 6]
+        left.plot(x, y, color=color, marker="o", markersize=4, label=f"{kind[0]:,} slots, refill {kind[1]}")
+    left.plot(segments.index(best["segments"]), best["trained_tokens_per_s"], "o", ms=11, mfc="none", mec=RED)
+    _panel(right, f"A step of {best['slots']:,} slots, refill {best['refill']}", "seconds", "segments (M)")
+    shown = [row for row in rows if _kind(row) == _kind(best)]
+    at, base = [segments.index(row["segments"]) for row in shown], np.zeros(len(shown))
+    for part, color in (("decode", BLUE), ("prefill", ORANGE), ("released", GREEN), ("rest", GREY)):
+        seconds = np.array([row[f"{part}_s"] for row in shown])
+        if seconds.any():
+            right.bar(at, seconds, 0.6, bottom=base, color=color, label=part)
+        base += seconds
+    for ax in (left, right):
+        ax.set_xticks(range(len(segments)), [str(m) for m in segments])
+        ax.set_ylim(0, 1.08 * ax.get_ylim()[1])
+        _finish(ax)
+    _save(figure, path)
+
+
+def _kind(row: Mapping[str, Any]) -> tuple[int, str]:
+    return row["slots"], row["refill"]
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -1,0 +1,93 @@
+"""Plans segments: python launch/plan.py segments --config=configs/plan_table1.py --workdir=FOLDER
+
+Simulates Algorithm 1 for every M, number of slots and refill of the config, and says which trains most tokens per
+second. --run=FOLDER takes lengths and seconds from a run of launch/train.py instead of the config's `given`, and
+says how well the simulation tells that run's own step. Writes plan.json and plan.png into the workdir.
+"""
+
+import json
+import os
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from launch.cli import errors_for_people, make_parser
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Config file; any key: --config.slots=128,256", lock_config=True
+)
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder for plan.json and plan.png.")
+RUN = flags.DEFINE_string("run", None, "Folder of a run of launch/train.py: its lengths and seconds, not the config's.")
+
+COLUMNS = {
+    "segments": "M",
+    "slots": "slots",
+    "refill": "refill",
+    "step_s": "s / step",
+    "trained_tokens_per_s": "trained tokens / s",
+    "decode_s_per_1k_trained": "decode s / 1k trained",
+    "idle_slots": "idle slots",
+    "reprefill_share": "re-prefill share",
+    "reprefill_per_token": "re-prefilled / drawn",
+    "age_steps": "age, steps",
+    "finished": "finished / step",
+}
+COMPARED = ("step_s", "decode_s", "prefill_s", "token_steps", "tokens", "prefill_tokens", "finished", "trained_tokens")
+
+
+def main(argv: list[str]) -> None:
+    """Resolves the config, simulates, prints the tables, writes the files."""
+    if argv[1:] != ["segments"]:
+        raise app.UsageError(f"want one argument, segments; got {argv[1:]}; overrides look like --config.slots=128,256")
+    logging.set_verbosity(logging.WARNING)
+    resolved = CONFIG.value.to_dict()
+    # Heavy imports after the flags are parsed: a typo is answered at once.
+    with errors_for_people():
+        from ulorl_jax.io.files import write_atomically
+        from ulorl_jax.io.plots import plot_plan
+        from ulorl_jax.io.run_record import read_run
+        from ulorl_jax.io.tables import print_table
+        from ulorl_jax.plan_inputs import PlanSettings, make_plan
+
+        settings = PlanSettings.from_dict(resolved)
+        made = make_plan(settings, None if RUN.value is None else read_run(RUN.value))
+        workdir = pathlib.Path(str(WORKDIR.value))
+        write_atomically(
+            workdir / "plan.json", json.dumps({"config": resolved, "run": RUN.value} | made, indent=2) + "\n"
+        )
+        plot_plan(made["rows"], made["best"][0], workdir / "plan.png")
+    print(*made["assumptions"], sep="\n")
+    print_table("Steady state of Algorithm 1, simulated", made["rows"], COLUMNS, made["best"])
+    if "measured" in made:
+        measured, predicted = made["measured"], made["predicted"]
+        rows = [
+            {
+                "what": name,
+                "measured": measured[name],
+                "simulated": predicted[name],
+                "off": _off(predicted, measured, name),
+            }
+            for name in COMPARED
+        ]
+        title = f"The run itself (M = {predicted['segments']}, {predicted['slots']:,} slots), per step"
+        print_table(title, rows, {name: name for name in rows[0]})
+    for best in made["best"]:
+        print(
+            f"Refill {best['refill']}: most trained tokens per second with M = {best['segments']} and "
+            f"{best['slots']:,} slots: {best['trained_tokens_per_s']:,.1f}, {best['step_s']:.4g} s per step."
+        )
+    print(f"Picture: {workdir / 'plan.png'}")
+
+
+def _off(predicted: dict, measured: dict, name: str) -> str:
+    return f"{predicted[name] / measured[name] - 1:+.1%}" if measured[name] else ""
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["config", "workdir"])
+    app.run(main, flags_parser=make_parser(CONFIG, "configs/plan_base.py"))

@@ -1,0 +1,34 @@
+"""Tables for people, on standard output."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ulorl_jax.io.progress import format_number
+
+WIDTH = 160  # where standard output is no terminal: wide enough that nothing is cut off in a log
+
+
+def print_table(
+    title: str, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], best: Sequence[Mapping[str, Any]] = ()
+) -> None:
+    """Prints rows of numbers and words.
+
+    Args:
+      title: above the table.
+      rows: dicts; floats are shown with three digits.
+      columns: keys of a row, in order, and their headings.
+      best: the rows to mark.
+    """
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
+    table = Table(title=title, title_justify="left")
+    for heading in columns.values():
+        table.add_column(heading, justify="right")
+    for row in rows:
+        cells = [format_number(row[key]) if isinstance(row[key], float) else str(row[key]) for key in columns]
+        table.add_row(*cells, style="bold green" if row in best else None)
+    console.print(table)

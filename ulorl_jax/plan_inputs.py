@@ -1,0 +1,270 @@
+"""What a plan is made from: lengths and costs given by hand, or a run's own; and the whole plan."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from ulorl_jax.io.run_record import RunRecord
+from ulorl_jax.planning import Cost, Schedule, Workload, plan, warm_up
+from ulorl_jax.rollout.segments import CONTINUOUS, KEEP, RECOMPUTE, REFILLS, STEP
+from ulorl_jax.typed import build, demand
+
+_NORMAL = NormalDist()
+_NO_PART = ("step", "evaluate", "warm_start", "report")  # of Algorithm 1's seconds
+_RELEASED = ("verify", "pack", "update")  # phases that grow with the tokens released
+_SETTLED = ("trained", "uninformative", "error", "skipped")  # of the ledger: tokens that left the pools
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenSettings:
+    """What a run would tell; see `configs/plan_base.py`."""
+
+    output_limit: int
+    samples_per_prompt: int
+    slots: int
+    kv: str
+    prompt_tokens: int
+    length_mean: float
+    length_p80: float
+    step_s: float
+    token_step_s: float
+    prefill_token_s: float
+    released_token_s: float
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanSettings:
+    """A plan; see `configs/plan_base.py` for what every field means."""
+
+    segments: tuple[int, ...]
+    slots: tuple[int, ...]
+    refill: tuple[str, ...]
+    refill_latency: int
+    steps: int
+    seed: int
+    slots_share: float
+    active_share: float
+    given: GivenSettings
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> PlanSettings:
+        """Settings from a plain nested dict.
+
+        Raises:
+          ValueError: an unknown, missing or wrongly typed key, or a value that cannot be; the message names it.
+        """
+        s = build(cls, values)
+        g = s.given
+        for name, least, value in (
+            ("segments", 1, min(s.segments, default=0)),
+            ("slots", 1, min(s.slots, default=1)),
+            ("refill_latency", 0, s.refill_latency),
+            ("steps", 1, s.steps),
+            ("given.output_limit", 1, g.output_limit),
+            ("given.samples_per_prompt", 1, g.samples_per_prompt),
+            ("given.slots", 1, g.slots),
+            ("given.prompt_tokens", 0, g.prompt_tokens),
+        ):
+            demand(value >= least, f"{name} must be at least {least}", value, f"set it to {least} or more")
+        known = bool(s.refill) and set(s.refill) <= set(REFILLS)
+        demand(known, f"refill must name one or both of {REFILLS}", s.refill, f"the paper's: {(STEP,)}")
+        demand(g.kv in (KEEP, RECOMPUTE), f"given.kv must be {KEEP!r} or {RECOMPUTE!r}", g.kv, RECOMPUTE)
+        return s
+
+    def schedules(self, slots: int) -> list[Schedule]:
+        """Every combination to be tried; `slots` where the settings name none."""
+        latency = {STEP: None, CONTINUOUS: self.refill_latency}
+        tried = itertools.product(self.refill, self.slots or (slots,), self.segments)
+        return [Schedule(m, count, latency[refill]) for refill, count, m in tried]
+
+
+def make_plan(settings: PlanSettings, record: RunRecord | None) -> dict[str, Any]:
+    """Simulates and prices every schedule.
+
+    Args:
+      settings: what is tried.
+      record: of a run whose lengths and seconds take the place of `settings.given`, or None.
+
+    Returns:
+      As JSON: "assumptions", sentences; "rows", one per schedule; "best", of each refill the row with the most
+      trained tokens per second, the best of all first; and of a run "measured" and "predicted", its own schedule.
+
+    Raises:
+      ValueError: there are no such lengths, or the run is too short.
+    """
+    s, own = settings, {}
+    if record is None:
+        g = s.given
+        lengths = lognormal_lengths(g.length_mean, g.length_p80, g.output_limit)
+        prompts = np.full(len(lengths), g.prompt_tokens)
+        workload = Workload(lengths, prompts, g.output_limit, g.samples_per_prompt, g.kv == RECOMPUTE)
+        shares = s.slots_share, s.active_share
+        cost = Cost(g.step_s, g.token_step_s, g.slots, *shares, g.prefill_token_s, g.released_token_s)
+        source = f"log-normal with mean {g.length_mean:g} L and p80 {g.length_p80:g} L, cut at L"
+    else:
+        workload, schedule, cost, measured = from_run(record, s.slots_share, s.active_share)
+        means = f"mean {workload.lengths.mean():.1f} tokens; of all that finished {measured['length_mean']:.1f}"
+        source = f"those of {len(workload.lengths):,} outputs in the run's traces ({means})"
+        [predicted] = plan(workload, cost, [schedule], steps=s.steps, seed=s.seed)
+        own = {"measured": measured, "predicted": predicted}
+    rows = plan(workload, cost, s.schedules(cost.slots), steps=s.steps, seed=s.seed)
+    fastest = sorted(rows, key=lambda row: -row["trained_tokens_per_s"])
+    refills = dict.fromkeys(row["refill"] for row in fastest)
+    best = [next(row for row in fastest if row["refill"] == refill) for refill in refills]
+    return {"assumptions": _assumptions(s, workload, cost, source), "rows": rows, "best": best} | own
+
+
+def from_run(
+    record: RunRecord, slots_share: float = 0.0, active_share: float = 0.0
+) -> tuple[Workload, Schedule, Cost, dict[str, float]]:
+    """A run's lengths and costs, from the steps after its first M in which nothing was compiled.
+
+    Args:
+      record: by `io.run_record.read_run`.
+      slots_share, active_share: see `planning.Cost`; one run cannot tell them.
+
+    Returns:
+      Workload, schedule, cost; and what was measured per step, by the names of `planning.describe`, with the number of
+      these "steps" and the mean length of all outputs that finished in them, "length_mean".
+
+    Raises:
+      ValueError: there are no such steps.
+    """
+    r = record.rollout
+    continuous = r.get("refill", STEP) == CONTINUOUS  # older runs have no such key
+    schedule = Schedule(r["segments"], r["slots"], r["refill_latency"] if continuous else None)
+    workload = Workload(
+        record.lengths, record.prompts, r["output_limit"], r["samples_per_prompt"], r["kv"] == RECOMPUTE
+    )
+    steady = _steady(record.rows, schedule.segments)
+    demand(bool(steady), f"steps after the first {schedule.segments} that compile nothing tell costs", 0, "run longer")
+    mean = {name: float(np.mean([row.get(name, 0.0) for row in steady])) for name in set().union(*steady)}
+    phases = {name[5:-2]: mean[name] for name in mean if name.startswith("time/")}
+    parts = {name: seconds for name, seconds in phases.items() if name not in _NO_PART}
+    released, token_steps = mean["released"], mean["rollout/decode_steps"]
+    of_released = sum(parts.get(name, 0.0) for name in _RELEASED) if released else 0.0
+    idle = 1 - mean["rollout/tokens"] / (token_steps * r["slots"])
+    measured = {
+        "steps": float(len(steady)),
+        "step_s": sum(parts.values()),
+        "trained_tokens_per_s": released / sum(parts.values()),
+        "decode_s": parts["decode"],
+        "prefill_s": parts["prefill"],
+        "released_s": of_released,
+        "rest_s": sum(parts.values()) - parts["decode"] - parts["prefill"] - of_released,
+        "idle_slots": idle,
+        "token_steps": token_steps,
+        "tokens": mean["rollout/tokens"],
+        "prefill_tokens": mean["rollout/prefill_tokens"],
+        "finished": mean["rollout/finished"],
+        "trained_tokens": released,
+        "length_mean": mean["lengths"] / max(mean["rollout/finished"], 1e-9),
+    }
+    cost = Cost(
+        step_s=measured["rest_s"],
+        # Of a step whose slots are all active: the run's own, with the idle ones it has, must cost what it cost.
+        token_step_s=parts["decode"] / token_steps / (1 - active_share * idle),
+        slots=r["slots"],
+        slots_share=slots_share,
+        active_share=active_share,
+        prefill_token_s=parts["prefill"] / max(mean["rollout/prefill_tokens"], 1.0),
+        released_token_s=of_released / released if released else 0.0,
+    )
+    return workload, schedule, cost, measured
+
+
+def _steady(rows: Sequence[dict[str, Any]], segments: int) -> list[dict[str, float]]:
+    """Rows of steps after the first M in which nothing was compiled, with the tokens "released" and the sum of
+    "lengths" of what finished."""
+    steps = [row for row in rows if "rollout/finished" in row]
+    updates, programs, steady = 0.0, [], []
+    for row in steps:
+        updates = row.get("train/compiles", updates)  # a step without an update does not say
+        programs.append(updates + row["rollout/compiles"])
+    for (before, row), (known, compiled) in zip(itertools.pairwise(steps), itertools.pairwise(programs), strict=True):
+        released = sum(row[f"ledger/{name}"] - before[f"ledger/{name}"] for name in _SETTLED)
+        lengths = row["rollout/finished"] * row.get("rollout/len_mean", 0.0)
+        if known == compiled and row["step"] > segments:
+            steady.append(row | {"released": released, "lengths": lengths})
+    return steady
+
+
+def _assumptions(s: PlanSettings, workload: Workload, cost: Cost, source: str) -> list[str]:
+    w, limit = workload, workload.output_limit
+    mean, p80 = w.lengths.mean() / limit, np.percentile(w.lengths, 80) / limit
+    constant = 1 - cost.slots_share - cost.active_share
+    return [
+        f"L = {limit:,} tokens, G = {w.samples_per_prompt}, prompts of {w.prompts.mean():.0f} tokens, "
+        f"kv = {RECOMPUTE if w.recompute else KEEP}.",
+        f"Lengths: {source}. Mean {mean:.3f} L, 80% within {p80:.3f} L, {np.mean(w.lengths >= limit):.1%} reach L. "
+        f"They depend neither on each other nor on M, slots and policy.",
+        f"A token step takes {1e3 * cost.token_step_s:.3g} ms with {cost.slots:,} slots, all active: {constant:.0%} "
+        f"constant, {cost.slots_share:.0%} with the slots, {cost.active_share:.0%} with the active ones.",
+        f"Beside it: {1e6 * cost.prefill_token_s:.3g} us per token prefilled, {1e6 * cost.released_token_s:.3g} us per "
+        f"token released, {cost.step_s:.3g} s per step.",
+        f"Each row is the mean of {s.steps} simulated steps after {warm_up(1)} M others; there is always a next "
+        f"prompt, and memory for every slot.",
+    ]
+
+
+def lognormal_lengths(mean: float, p80: float, output_limit: int, count: int = 1 << 14) -> np.ndarray:
+    """Lengths of outputs, log-normal and cut at L, evenly spaced in probability.
+
+    Args:
+      mean: of the cut lengths, as a share of L.
+      p80: the share of L within which 80% of them lie.
+      output_limit: L.
+      count: of lengths.
+
+    Returns:
+      `[count]` i64, whole tokens, ascending.
+
+    Raises:
+      ValueError: no log-normal cut at L has both.
+    """
+    mu, sigma = fit_lognormal(mean, p80)
+    z = np.array([_NORMAL.inv_cdf((i + 0.5) / count) for i in range(count)])
+    return np.ceil(output_limit * np.minimum(np.exp(mu + sigma * z), 1.0)).astype(np.int64)
+
+
+def fit_lognormal(mean: float, p80: float) -> tuple[float, float]:
+    """mu and sigma of the log-normal that, cut at 1, has this mean and 80th percentile.
+
+    Where two have them, the one with the smaller sigma. (No log-normal that is not cut has 0.32 and 0.49: its p80 is
+    at most 1.43 times its mean.)
+
+    Raises:
+      ValueError: none has.
+    """
+    demand(0 < p80 < 1, "length_p80 is a share of L, between 0 and 1", p80, "0.49")
+    sigmas = np.linspace(0.01, 3.0, 600)
+    means = np.array([_cut_mean(p80, float(sigma)) for sigma in sigmas])
+    below = np.flatnonzero(means <= mean)
+    demand(
+        mean < means[0] and len(below) > 0,
+        f"a log-normal cut at L with length_p80 = {p80:g} has a length_mean from {means.min():.3f} to {means[0]:.3f}",
+        mean,
+        f"{(means.min() + means[0]) / 2:.2f}, or another length_p80",
+    )
+    low, high = float(sigmas[below[0] - 1]), float(sigmas[below[0]])
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _cut_mean(p80, middle) > mean else (low, middle)
+    return _mu(p80, low), low
+
+
+def _mu(p80: float, sigma: float) -> float:
+    return math.log(p80) - sigma * _NORMAL.inv_cdf(0.8)
+
+
+def _cut_mean(p80: float, sigma: float) -> float:
+    """E[min(X, 1)] of a log-normal X."""
+    mu = _mu(p80, sigma)
+    return math.exp(mu + sigma**2 / 2) * _NORMAL.cdf(-(mu + sigma**2) / sigma) + _NORMAL.cdf(mu / sigma)

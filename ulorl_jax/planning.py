@@ -1,0 +1,258 @@
+"""Which M and how many slots: Algorithm 1 simulated token step by token step, without a model, and priced.
+
+`simulate` counts what `rollout.segments` would do with outputs of given lengths; `describe` turns the counts into
+seconds. So one simulation serves every cost. Assumed: lengths are independent of each other and of M, slots and
+policy; there is always a next prompt; nothing runs out of memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ulorl_jax.typed import demand
+
+Draw = Callable[[int], tuple[np.ndarray, np.ndarray]]  # so many samples: tokens of their outputs, of their prompts
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """One way to run Algorithm 1.
+
+    Attributes:
+      segments: M; a step decodes at most S = ceil(L / M) tokens of a sample.
+      slots: C.
+      refill_latency: decode steps that a slot freed within a segment may stay empty; None refills at the next step.
+    """
+
+    segments: int
+    slots: int
+    refill_latency: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Workload:
+    """What is decoded, whatever the schedule.
+
+    Attributes:
+      lengths: `[n]`, tokens of outputs; a sample is one of them, drawn evenly.
+      prompts: `[n]`, tokens of their prompts.
+      output_limit: L.
+      samples_per_prompt: G.
+      recompute: prefill unfinished samples again at every step (`rollout.kv`).
+    """
+
+    lengths: np.ndarray
+    prompts: np.ndarray
+    output_limit: int
+    samples_per_prompt: int
+    recompute: bool
+
+    def draw(self, seed: int) -> Draw:
+        """What `simulate` takes its samples from."""
+        rng = np.random.default_rng(seed)
+
+        def draw(count: int) -> tuple[np.ndarray, np.ndarray]:
+            which = rng.integers(len(self.lengths), size=count)
+            return self.lengths[which], self.prompts[which]
+
+        return draw
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a step costs, in seconds.
+
+    Attributes:
+      step_s: T, what every step takes beside the rest.
+      token_step_s: of one token step of `slots` slots that are all active.
+      slots: see there.
+      slots_share: part of it that goes with the number of slots, whether active or not.
+      active_share: part of it that goes with the active slots. The rest is constant (reading the weights).
+      prefill_token_s: per token prefilled.
+      released_token_s: per token of a released group: judging it, packing it, the update.
+    """
+
+    step_s: float
+    token_step_s: float
+    slots: int
+    slots_share: float = 0.0
+    active_share: float = 0.0
+    prefill_token_s: float = 0.0
+    released_token_s: float = 0.0
+
+    def __post_init__(self):
+        for name, value in dataclasses.asdict(self).items():
+            demand(value >= 0, f"cost.{name} must be at least 0", value, "set it to 0 or more")
+        shares = self.slots_share + self.active_share
+        demand(shares <= 1, "cost.slots_share and cost.active_share must add up to at most 1", shares, "lower one")
+
+    def decode_s(self, slots: int, token_steps: float, tokens: float) -> float:
+        """Seconds of so many token steps in which so many tokens were drawn."""
+        constant = (1 - self.slots_share - self.active_share) * token_steps
+        with_slots = self.slots_share * token_steps * slots / self.slots
+        return self.token_step_s * (constant + with_slots + self.active_share * tokens / self.slots)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Counts:
+    """What happened at each of N simulated steps; all arrays but the last are `[N]`, whole numbers.
+
+    Attributes:
+      token_steps: decode steps run.
+      tokens: drawn.
+      new: tokens of new prompts prefilled; samples of a group that are placed together share them.
+      carried: tokens of the samples that go on from the step before, prompts and outputs: the `recompute` prefill.
+      finished: samples.
+      released: tokens of the groups that became complete.
+      age: of these tokens, steps between being drawn and being released, added up.
+      order: `[n]`, ids of the finished samples, in the order of their ends.
+    """
+
+    token_steps: np.ndarray
+    tokens: np.ndarray
+    new: np.ndarray
+    carried: np.ndarray
+    finished: np.ndarray
+    released: np.ndarray
+    age: np.ndarray
+    order: np.ndarray
+
+
+def simulate(schedule: Schedule, draw: Draw, output_limit: int, samples_per_prompt: int, steps: int) -> Counts:
+    """Algorithm 1 from its first step on, as `SegmentRollout` runs it.
+
+    Args:
+      schedule: M, slots, refill.
+      draw: the next samples, in their order.
+      output_limit: L; longer ones are cut.
+      samples_per_prompt: G.
+      steps: N.
+
+    Returns:
+      The counts.
+    """
+    s, size = schedule, -(-output_limit // schedule.segments)
+    # Of the sample in each slot: its id, its prompt's tokens, tokens to come, drawn, and the steps of these added up.
+    ids, prompts, left, done, drawn_at = (np.zeros(s.slots, np.int64) for _ in range(5))
+    token_steps, tokens, new, carried = (np.zeros(steps, np.int64) for _ in range(4))
+    ended: list[np.ndarray] = []  # [4, k]: id, step, tokens, the sum
+    started = 0
+    for step in range(steps):
+        free, at = left == 0, 0
+        carried[step] = (prompts + done)[~free].sum()
+        while True:
+            ids[free] = placed = np.arange(started, started + free.sum())
+            started += len(placed)
+            lengths, prompts[free] = draw(len(placed))
+            left[free], done[free], drawn_at[free] = np.minimum(lengths, output_limit), 0, 0
+            first_of_group = np.unique(placed // samples_per_prompt, return_index=True)[1]
+            new[step] += prompts[free][first_of_group].sum()
+            # Decoding stops a while after the first slot has become free: samples that end together share a stop.
+            stop = size - at if s.refill_latency is None else min(size - at, left.min() + s.refill_latency)
+            took = np.minimum(left, stop)
+            left -= took
+            done += took
+            drawn_at += took * step
+            tokens[step] += took.sum()
+            at += took.max()
+            free = left == 0
+            ended.append(np.stack([ids[free], np.full(free.sum(), step), done[free], drawn_at[free]]))
+            if s.refill_latency is None or at >= size:
+                break
+        token_steps[step] = at
+    id, when, length, moment = np.concatenate(ended, axis=1)
+    group = id // samples_per_prompt
+    last = np.zeros(group.max(initial=-1) + 1, np.int64)
+    np.maximum.at(last, group, when)
+    complete = np.bincount(group)[group] == samples_per_prompt
+    release = last[group]
+
+    def by_step(at, values=None):
+        return np.bincount(at, values, minlength=steps).astype(np.int64)
+
+    released = by_step(release[complete], length[complete])
+    age = by_step(release[complete], (release * length - moment)[complete])
+    return Counts(token_steps, tokens, new, carried, by_step(when), released, age, id)
+
+
+def describe(schedule: Schedule, counts: Counts, workload: Workload, cost: Cost, warm_up: int) -> dict[str, Any]:
+    """One schedule in figures: means over the steps after the first `warm_up`.
+
+    Args:
+      schedule: what was simulated.
+      counts: by `simulate`.
+      workload: what was decoded.
+      cost: seconds.
+      warm_up: steps left out.
+
+    Returns:
+      The schedule; per step `step_s` and its parts, token steps, tokens drawn, prefilled and trained ("trained" is
+      released: with a group that carries no advantage too), samples finished; `idle_slots`, a share of slots times
+      token steps; `reprefill_share` of the seconds; `reprefill_per_token` drawn; `age_steps`: steps between a trained
+      token's drawing and its training.
+    """
+    mean = {
+        field.name: float(getattr(counts, field.name)[warm_up:].mean())
+        for field in dataclasses.fields(counts)
+        if field.name != "order"
+    }
+    again = mean["carried"] if workload.recompute else 0.0
+    prefilled = mean["new"] + again
+    seconds = {
+        "decode_s": cost.decode_s(schedule.slots, mean["token_steps"], mean["tokens"]),
+        "prefill_s": cost.prefill_token_s * prefilled,
+        "released_s": cost.released_token_s * mean["released"],
+        "rest_s": cost.step_s,
+    }
+    step_s = sum(seconds.values())
+    released = max(mean["released"], 1e-9)
+    return {
+        "segments": schedule.segments,
+        "slots": schedule.slots,
+        "refill": "step" if schedule.refill_latency is None else "continuous",
+        "step_s": step_s,
+        "trained_tokens_per_s": mean["released"] / step_s if step_s else 0.0,
+        "decode_s_per_1k_trained": 1e3 * seconds["decode_s"] / released,
+        "idle_slots": 1 - mean["tokens"] / (mean["token_steps"] * schedule.slots),
+        "reprefill_share": cost.prefill_token_s * again / step_s if step_s else 0.0,
+        "reprefill_per_token": again / mean["tokens"],
+        "age_steps": mean["age"] / released,
+        "token_steps": mean["token_steps"],
+        "tokens": mean["tokens"],
+        "prefill_tokens": prefilled,
+        "finished": mean["finished"],
+        "trained_tokens": mean["released"],
+    } | seconds
+
+
+def plan(
+    workload: Workload, cost: Cost, schedules: list[Schedule], *, steps: int, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Every schedule simulated to its steady state and priced.
+
+    Args:
+      workload: what is decoded.
+      cost: seconds.
+      schedules: what is tried.
+      steps: counted, after `warm_up(M)` others.
+      seed: of the lengths; the same for all.
+
+    Returns:
+      `describe`'s rows, in the schedules' order.
+    """
+    rows = []
+    for schedule in schedules:
+        first = warm_up(schedule.segments)
+        draw, size = workload.draw(seed), workload.samples_per_prompt
+        counts = simulate(schedule, draw, workload.output_limit, size, first + steps)
+        rows.append(describe(schedule, counts, workload, cost, first))
+    return rows
+
+
+def warm_up(segments: int) -> int:
+    """Steps until nothing is seen of all slots having begun together: eight times the longest sample's."""
+    return 8 * segments
