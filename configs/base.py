@@ -71,6 +71,8 @@ def get_config() -> ml_collections.ConfigDict:
     r.samples_per_prompt = 8  # G (paper 4.1)
     r.slots = 1024  # C, samples decoded side by side (paper 4.1: 128 prompts x 8)
     r.kv = "recompute"  # after an update the cache of an unfinished sample is prefilled again (paper), or "keep"
+    r.refill = "step"  # a free slot gets its next sample at the next step (paper), or "continuous": within the segment
+    r.refill_latency = 16  # decode steps that it may stay empty then; samples that are placed together share a prefill
     r.temperature = 0.85  # paper 4.1; the trainer uses the same
     r.top_p = 1.0  # paper 4.1; 1 is off. With top-p or top-k, mismatch/* measures what they cut off
     r.top_k = 0  # 0 is off
@@ -229,8 +231,9 @@ def deepscaler(data: str) -> ml_collections.ConfigDict:
 
 
 def optimizer(learning_rate: float) -> ml_collections.ConfigDict:
-    """AdamW's keys."""
+    """An optimizer's keys."""
     o = ml_collections.ConfigDict()
+    o.kind = "adamw"  # or "muon", for the layers' matrices, at AdamW's learning rates
     o.learning_rate = learning_rate  # constant, or the peak where decay_steps > 0
     o.warmup_steps = 0  # updates of linear rise
     o.decay_steps = 0  # updates until a cosine has brought it to a twentieth; 0: constant

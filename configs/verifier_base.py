@@ -27,6 +27,7 @@ def get_config() -> ml_collections.ConfigDict:
     p.chat = True  # as the user's turn of the tokenizer's chat template; False: the prompt is the text alone
     p.thinking = False  # the template's switch
     p.words = ("same", "different")  # the two verdicts
+    p.lead = "Verdict: "  # in front of the word in the last line of a justified reply
     p.max_question = 4000  # characters; a longer question is cut in its middle
     p.max_answer = 500  # characters; a longer answer is refused
 
@@ -34,6 +35,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.data = d = ml_collections.ConfigDict()
     d.generate = 0  # pairs to learn from
     d.test_generate = 3600  # pairs to measure on
+    d.why = "words"  # what justifies generated pairs: "3/4 is not 4/3"; "letters": both side by side, as in "34!"
     d.train = ml_collections.ConfigDict()  # files of pairs (see pair_file), by a name
     d.test = ml_collections.ConfigDict()
 

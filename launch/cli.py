@@ -1,6 +1,7 @@
 """What the scripts of launch/ share: flags whose mistakes are answered in a line, and errors for people."""
 
 import contextlib
+import os
 import pathlib
 import sys
 import traceback
@@ -9,6 +10,11 @@ from collections.abc import Callable, Iterator
 from absl import app, flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# Virtual CPU devices share one pool of threads. With a second program queued behind the first, a device can hold
+# the thread that another needs to join the first one's all-reduce, and both wait forever.
+if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+    os.environ.setdefault("JAX_CPU_ENABLE_ASYNC_DISPATCH", "false")
 
 
 def make_parser(config: flags.FlagHolder, keys: str) -> Callable[[list[str]], list[str]]:

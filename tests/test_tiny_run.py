@@ -91,6 +91,7 @@ def test_one_seed_gives_one_run_and_another_seed_another(tmp_path, task):
         {"rollout.segments": 1, "loss.importance": "tois"},
         {"loss.gate": "batch"},
         {"rollout.kv": "keep"},
+        {"rollout.refill": "continuous", "rollout.refill_latency": 2},
         {"loss.importance": "sais"},
         {"loss.sigma": 0.0},
         {"loss.sigma": 1e9, "loss.tau": 0.01},
@@ -103,6 +104,8 @@ def test_every_switch_trains_and_does_what_it_says(tmp_path, task, overrides):
     assert trained and rows[-1]["policy/step"] > 0
     pois = overrides.get("loss.importance", "pois") == "pois"
     assert all((abs(row["ratio/mean"] - 1) < 1e-6) == pois for row in trained if row["staleness/steps"] > 0)
+    if "rollout.refill" in overrides:
+        assert all(row["rollout/refilled"] > 0 and row["rollout/slot_use"] > 0.9 for row in rows[1:])
     if overrides.get("rollout.segments") == 1:
         assert {row["pool/unfinished"] for row in rows[1:]} == {0.0}
     if "loss.sigma" in overrides:

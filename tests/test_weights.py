@@ -94,7 +94,7 @@ def save(folder, config, step=5, params=None, **of_run):
     params = make_params(config) if params is None else params
     state = params
     if of_run:
-        optimizer = make_optimizer(OptimizerSettings(1e-3, 0, 0, 0.9, 0.999, 1e-8, 0.0, 1.0))
+        optimizer = make_optimizer(OptimizerSettings("adamw", 1e-3, 0, 0, 0.9, 0.999, 1e-8, 0.0, 1.0))
         copy = jax.tree.map(lambda x: x + 0, params)
         state = start_state(copy, config, optimizer, make_layout("training"))
     with Checkpoints(folder, keep=3, fingerprint=fingerprint(config) | of_run) as checkpoints:

@@ -78,20 +78,23 @@ def make_rollout(
     layout: Layout | None = None,
     engine: type[PolicyEngine] = PolicyEngine,
     prompt_limit: int = 20,
+    refill_latency: int = 16,
 ) -> SegmentRollout:
     """Slots without samples; contexts hold a prompt of up to `prompt_limit` tokens and the output."""
     width = prompt_limit + output_limit
     spec = EngineSpec(config, slots, width, sampling, eos_ids, layout or make_layout("decoding"))
-    settings = SegmentSettings(output_limit // segments, output_limit, kv, 4, (prompt_limit, width))
+    settings = SegmentSettings(output_limit // segments, output_limit, kv, 4, (prompt_limit, width), refill_latency)
     return SegmentRollout(engine(spec, SEED), settings)
 
 
-def run_to_end(rollout: SegmentRollout, params, prompts: Sequence[Prompt], group: int) -> dict[int, Sample]:
+def run_to_end(
+    rollout: SegmentRollout, params, prompts: Sequence[Prompt], group: int, refill: bool = False
+) -> dict[int, Sample]:
     """Decodes G samples of every prompt until all are finished, with frozen weights."""
     rollout.pool.add_prompts(prompts, group)
     done: dict[int, Sample] = {}
     while rollout.pool.occupied or rollout.pool.waiting:
-        finished, _ = rollout.run(params, 0)
+        finished, _ = rollout.run(params, 0, (lambda: None) if refill else None)  # all prompts are queued already
         done |= {sample.id: sample for sample in finished}
     return done
 

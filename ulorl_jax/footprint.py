@@ -79,7 +79,7 @@ def memory_terms(settings: Settings) -> list[Term]:
     cache = (2 * m.num_hidden_layers, s.rollout.slots, m.num_key_value_heads, context, m.head_dim)
     prefill = (*cache[:1], s.rollout.prefill_rows, *cache[2:])
     slot_ways = math.prod(mesh[axis] for axis in DECODING["slots"])
-    shared_out = s.rollout.prefill_rows % slot_ways == 0  # else every device computes all rows; see engine._prefill
+    shared_out = s.rollout.prefill_rows % slot_ways == 0  # else every device computes all rows; see decoding.prefill
     prefill_axes = (None, "slots" if shared_out else None, *kv_cache.AXES[2:])
     residual = (m.num_hidden_layers, s.train.rows_per_micro_batch, max(s.train.row_lengths), m.hidden_size)
     logits = (s.train.rows_per_micro_batch, s.train.logprob_chunk, m.vocab_size)

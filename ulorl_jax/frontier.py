@@ -19,7 +19,7 @@ import numpy as np
 
 from ulorl_jax.io.samples import decode_samples, encode_samples
 from ulorl_jax.judging import Judging
-from ulorl_jax.rollout.engine import compiled_programs
+from ulorl_jax.rollout.decoding import compiled_programs
 from ulorl_jax.rollout.pools import ExperiencePool, Ledger, Released
 from ulorl_jax.rollout.segments import KEEP, SegmentRollout
 from ulorl_jax.settings import Settings

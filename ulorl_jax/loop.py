@@ -32,7 +32,7 @@ from ulorl_jax.parts import Parts, make_engine
 from ulorl_jax.rollout.engine import param_shardings
 from ulorl_jax.rollout.pools import ExperiencePool, Released
 from ulorl_jax.rollout.sampling import Sampling
-from ulorl_jax.rollout.segments import SegmentRollout
+from ulorl_jax.rollout.segments import CONTINUOUS, SegmentRollout
 from ulorl_jax.train.state import refuse_endless_skips, start_state, state_structs
 from ulorl_jax.train.step import batch_shardings
 from ulorl_jax.types import Group, Sample, TrainState
@@ -126,14 +126,12 @@ class _Loop:
     def step(self) -> dict[str, float]:
         """Algorithm 1, once."""
         parts, at, clock = self.parts, self.at, self.clock
-        group_size = self.settings.rollout.samples_per_prompt
         policy_step = int(self.state.step)
-        with clock.phase("prompts"):
-            prompts, at.cursor = parts.prompts.take(at.cursor, -(-at.rollout.pool.missing // group_size))
-            at.rollout.pool.add_prompts(prompts, group_size)
-        finished, values = at.rollout.run(self.policy, policy_step)
-        clock.add("prefill", values.pop("time/prefill_s"))
-        clock.add("decode", values.pop("time/decode_s"))
+        self.add_prompts()
+        continuous = self.settings.rollout.refill == CONTINUOUS
+        finished, values = at.rollout.run(self.policy, policy_step, self.add_prompts if continuous else None)
+        for phase in ("prefill", "decode"):
+            clock.add(phase, values.pop(f"time/{phase}_s"))
         at.ledger.sampled += int(values["rollout/tokens"])
         with clock.phase("verify"):
             judged, verdicts, rewards = at.judging.exchange(finished)
@@ -150,9 +148,16 @@ class _Loop:
                 write_trace(parts.workdir, at.step, judged[:shown], verdicts[:shown], parts.tokenizer)
         return values | at.describe(finished, released) | {"policy/step": float(self.state.step)}
 
+    def add_prompts(self) -> None:
+        """Queues a group of samples for as many prompts as the free slots can take."""
+        with self.clock.phase("prompts"):
+            pool, size = self.at.rollout.pool, self.settings.rollout.samples_per_prompt
+            prompts, self.at.cursor = self.parts.prompts.take(self.at.cursor, -(-pool.missing // size))
+            pool.add_prompts(prompts, size)
+
     def update(self, released: Released) -> dict[str, float]:
         """Advantages, packing, the update, and the weights' way to the decoder."""
-        groups, values = released.informative, {"train/updates": 0.0}
+        parts, groups, values = self.parts, released.informative, {"train/updates": 0.0}
         if not groups:
             return values
         with self.clock.phase("pack"):
@@ -161,12 +166,11 @@ class _Loop:
             values["pack/fill"] = float(np.mean([fill_ratio(batch) for batch in batches]))
             batches = [jax.device_put(batch, self.batch_shardings) for batch in batches]
         with self.clock.phase("update"):
-            score = self.parts.score
-            scores = [score(self.state.params, batch) if score else None for batch in batches]
+            scores = [parts.score(self.state.params, batch) if parts.score else None for batch in batches]
             tokens = [_tokens(_samples(share)) for share in shares]
             updates = []
             for batch, first, count in zip(batches, scores, tokens, strict=True):
-                self.state, metrics = self.parts.train_step(self.state, batch, first)
+                self.state, metrics = parts.train_step(self.state, batch, first)
                 updates.append({name: float(value) for name, value in jax.device_get(metrics).items()})
                 if updates[-1]["train/skipped"]:
                     self.at.ledger.skipped += count
@@ -180,7 +184,7 @@ class _Loop:
             values["train/skipped"] = sum(update["train/skipped"] for update in updates)
         with self.clock.phase("weights"):
             self._sync_weights()
-        values["train/compiles"] = float(self.parts.train_step._cache_size())  # pyright: ignore[reportFunctionMemberAccess]
+        values["train/compiles"] = float(parts.train_step._cache_size())  # pyright: ignore[reportFunctionMemberAccess]
         return values
 
     def evaluate(self) -> dict[str, float]:
@@ -203,8 +207,7 @@ class _Loop:
             params = first_params(self.parts, stop)
             if params is None:
                 return False
-            parts = self.parts
-            self.state = start_state(params, self.settings.model, parts.optimizer, parts.training)
+            self.state = start_state(params, self.settings.model, self.parts.optimizer, self.parts.training)
             self._sync_weights()
         return True
 
@@ -212,8 +215,7 @@ class _Loop:
         """The latest checkpoint of the workdir; False when there is none."""
         if checkpoints.latest_step() is None:
             return False
-        parts = self.parts
-        like = state_structs(self.settings.model, parts.optimizer, parts.training)
+        like = state_structs(self.settings.model, self.parts.optimizer, self.parts.training)
         restored = checkpoints.restore(like, device_state(self.at.rollout))
         self.state = restored.state
         self.at.load(restored.host, restored.arrays, restored.device)

@@ -9,7 +9,7 @@ import dataclasses
 
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.rollout.segments import SegmentSettings
-from ulorl_jax.train.state import OptimizerSettings
+from ulorl_jax.train.state import KINDS, OptimizerSettings
 from ulorl_jax.typed import demand
 
 
@@ -126,6 +126,8 @@ class RolloutSettings:
     samples_per_prompt: int
     slots: int
     kv: str
+    refill: str
+    refill_latency: int
     temperature: float
     top_p: float
     top_k: int
@@ -140,7 +142,9 @@ class RolloutSettings:
     @property
     def segment_settings(self) -> SegmentSettings:
         """How segments are decoded, as `SegmentRollout` takes it."""
-        return SegmentSettings(self.segment_length, self.output_limit, self.kv, self.prefill_rows, self.prefill_lengths)
+        return SegmentSettings(
+            self.segment_length, self.output_limit, self.kv, self.prefill_rows, self.prefill_lengths, self.refill_latency
+        )
 
     @property
     def sampling(self) -> Sampling:
@@ -226,6 +230,29 @@ def check_asking(asking: AskingSettings, section: str) -> None:
         demand(value >= 1, f"{section}.{name} must be at least 1", value, "set it to 1 or more")
     lengths = asking.row_lengths
     demand(min(lengths, default=0) >= 1, f"{section}.row_lengths must name tokens of a row", lengths, "(1024, 4096)")
+
+
+def check_optimizer(optimizer: OptimizerSettings, section: str) -> None:
+    """Refuses an optimizer that there is not, and a learning rate that falls before it has risen.
+
+    Args:
+      optimizer: its settings.
+      section: of the config, for messages.
+
+    Raises:
+      ValueError: what was wrong, the value got, a value that works.
+    """
+    o = optimizer
+    demand(o.kind in KINDS, f"{section}.kind must be one of {KINDS}", o.kind, "adamw is the usual one")
+    for name in ("learning_rate", "clip_norm"):
+        value = getattr(o, name)
+        demand(value >= 0, f"{section}.{name} must be at least 0", value, "set it to 0 or more")
+    demand(
+        o.decay_steps == 0 or o.decay_steps > o.warmup_steps,
+        f"{section}.decay_steps counts the warm-up, so it must be more than {section}.warmup_steps ({o.warmup_steps})",
+        o.decay_steps,
+        f"{o.warmup_steps + 1} or more, or 0 for a constant rate",
+    )
 
 
 def check_verify(verify: VerifySettings) -> None:

@@ -11,7 +11,7 @@ import dataclasses
 from typing import Any
 
 from ulorl_jax.models.qwen3 import Qwen3Config
-from ulorl_jax.rollout.segments import KEEP, RECOMPUTE
+from ulorl_jax.rollout.segments import KEEP, RECOMPUTE, REFILLS, STEP
 from ulorl_jax.sections import (
     CheckpointSettings,
     DataSettings,
@@ -24,6 +24,7 @@ from ulorl_jax.sections import (
     TokenizerSettings,
     TrainSettings,
     WarmStartSettings,
+    check_optimizer,
     check_prompt,
     check_verify,
 )
@@ -88,6 +89,7 @@ def check(settings: Settings) -> None:
         ("rollout.segments", 1, r.segments),
         ("rollout.output_limit", 1, r.output_limit),
         ("rollout.slots", 1, r.slots),
+        ("rollout.refill_latency", 0, r.refill_latency),
         ("rollout.samples_per_prompt", 2, r.samples_per_prompt),
         ("rollout.prefill_rows", 1, r.prefill_rows),
         ("data.max_prompt_tokens", 1, s.data.max_prompt_tokens),
@@ -101,8 +103,6 @@ def check(settings: Settings) -> None:
         ("loss.clip_low", 0, s.loss.clip_low),
         ("loss.clip_high", 0, s.loss.clip_high),
         ("loss.advantage_eps", 0, s.loss.advantage_eps),
-        ("optimizer.learning_rate", 0, s.optimizer.learning_rate),
-        ("optimizer.clip_norm", 0, s.optimizer.clip_norm),
         ("warm_start.steps", 0, s.warm_start.steps),
         ("warm_start.samples", 1, s.warm_start.samples),
         ("warm_start.rows", 1, s.warm_start.rows),
@@ -131,6 +131,7 @@ def check(settings: Settings) -> None:
     demand(
         r.kv in (KEEP, RECOMPUTE), f"rollout.kv must be {KEEP!r} or {RECOMPUTE!r}", r.kv, f"the paper's: {RECOMPUTE}"
     )
+    demand(r.refill in REFILLS, f"rollout.refill must be one of {REFILLS}", r.refill, f"the paper's: {STEP}")
     demand(
         r.temperature > 0, "rollout.temperature must be positive: greedy rollouts do not explore", r.temperature, "0.85"
     )
@@ -158,10 +159,10 @@ def check(settings: Settings) -> None:
         "equation (10): sample",
     )
     demand(
-        s.loss.importance != "tois" or m == 1,
-        "loss.importance=tois means a whole output drawn by one policy, so rollout.segments must be 1",
-        m,
-        "set rollout.segments=1, or loss.importance=pois or sais",
+        s.loss.importance != "tois" or (m == 1 and r.refill == STEP),
+        f"loss.importance=tois means a whole output drawn by one policy: rollout.segments=1, rollout.refill={STEP}",
+        (m, r.refill),
+        "set them so, or loss.importance=pois or sais",
     )
     demand(
         s.loss.importance != "tois" or not s.verify.overlap,
@@ -169,13 +170,8 @@ def check(settings: Settings) -> None:
         s.verify.overlap,
         "set verify.overlap=False, or loss.importance=pois or sais",
     )
-    for name, o in (("optimizer", s.optimizer), ("warm_start.optimizer", s.warm_start.optimizer)):
-        demand(
-            o.decay_steps == 0 or o.decay_steps > o.warmup_steps,
-            f"{name}.decay_steps counts the warm-up, so it must be more than {name}.warmup_steps ({o.warmup_steps})",
-            o.decay_steps,
-            f"{o.warmup_steps + 1} or more, or 0 for a constant rate",
-        )
+    check_optimizer(s.optimizer, "optimizer")
+    check_optimizer(s.warm_start.optimizer, "warm_start.optimizer")
     bad_eos = [i for i in s.tokenizer.eos_ids if not 0 <= i < s.model.vocab_size]
     demand(
         bool(s.tokenizer.eos_ids or s.tokenizer.kind != "bytes") and not bad_eos,

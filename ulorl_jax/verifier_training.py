@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from ulorl_jax.clock import StopRequest
+from ulorl_jax.data.answer_pairs import JUSTIFICATIONS
 from ulorl_jax.inputs import make_tokenizer, verifier_of
 from ulorl_jax.io.checkpoints import Checkpoints
 from ulorl_jax.io.files import write_atomically
@@ -26,7 +27,14 @@ from ulorl_jax.io.progress import Progress
 from ulorl_jax.mesh import Layout, make_mesh, reshard
 from ulorl_jax.models.qwen3 import Qwen3Config, map_table
 from ulorl_jax.parts import make_workdir
-from ulorl_jax.sections import AskingSettings, CheckpointSettings, MeshSettings, TokenizerSettings, check_asking
+from ulorl_jax.sections import (
+    AskingSettings,
+    CheckpointSettings,
+    MeshSettings,
+    TokenizerSettings,
+    check_asking,
+    check_optimizer,
+)
 from ulorl_jax.supervised import RowSettings, Supervised
 from ulorl_jax.train.state import OptimizerSettings, init_state, start_state, state_shardings, state_structs
 from ulorl_jax.typed import build, demand
@@ -117,6 +125,8 @@ def check(settings: VerifierSettings) -> None:
     ):
         demand(value >= least, f"{name} must be at least {least}", value, f"set it to {least} or more")
     check_asking(s.evaluation, "evaluation")
+    check_optimizer(s.optimizer, "optimizer")
+    demand(s.data.why in JUSTIFICATIONS, f"data.why must be one of {JUSTIFICATIONS}", s.data.why, "words are usual")
     demand(0 <= s.updates.reasoned <= 1, "updates.reasoned is a share of the pairs", s.updates.reasoned, "0.5 is half")
     demand(
         not (s.prompt.chat and s.tokenizer.kind == "bytes"),

@@ -214,6 +214,59 @@ def test_kept_slots_are_prefilled_once(params):
     assert {tuple(row) for row in rollout.engine.prefilled} == {tuple(prompt.tokens) for prompt in PROMPTS}
 
 
+@pytest.mark.parametrize(
+    ("slots", "segments", "kv", "latency"), [(4, M, "keep", 0), (4, M, "recompute", 2), (3, 1, "keep", 16), (7, 4, "keep", 1)]
+)
+def test_T1_slots_refilled_within_a_segment_draw_the_tokens_of_one_piece(params, plain, slots, segments, kv, latency):
+    rollout = make_rollout(
+        CONFIG, slots=slots, segments=segments, output_limit=L, kv=kv, eos_ids=EOS_IDS, refill_latency=latency
+    )
+    samples = run_to_end(rollout, params, PROMPTS, GROUP, refill=True)
+    assert_same_tokens(samples, plain[WARM])
+    assert all(len(segment.tokens) <= L // segments for sample in samples.values() for segment in sample.segments)
+
+
+class Watched(PolicyEngine):
+    """The engine, keeping what every segment's calls drew."""
+
+    def generate_segment(self, *args):
+        state, drawn = super().generate_segment(*args)
+        self.calls = [*getattr(self, "calls", []), (np.asarray(drawn.counts), int(drawn.steps))]
+        return state, drawn
+
+
+@pytest.mark.parametrize("latency", [0, 3])
+def test_a_freed_slot_waits_at_most_the_latency_for_its_next_sample(params, latency):
+    rollout = make_rollout(
+        CONFIG, slots=3, segments=1, output_limit=L, eos_ids=EOS_IDS, engine=Watched, refill_latency=latency
+    )
+    rollout.pool.add_prompts(PROMPTS, 8)
+    _, values = rollout.run(params, 0, lambda: None)
+    assert values["rollout/decode_steps"] == L == sum(steps for _, steps in rollout.engine.calls)
+    assert values["rollout/refilled"] >= 3 and rollout.pool.waiting
+    # A slot that ended in a call drew fewer tokens than the call had steps: the rest it stood empty.
+    assert max(steps - counts.min() for counts, steps in rollout.engine.calls) <= latency
+    assert (values["rollout/slot_use"] == 1.0) == (latency == 0)
+    stepwise = make_rollout(CONFIG, slots=3, segments=1, output_limit=L, eos_ids=EOS_IDS)
+    stepwise.pool.add_prompts(PROMPTS, 8)
+    _, waiting = stepwise.run(params, 0)
+    assert waiting["rollout/slot_use"] < 0.9 and waiting["rollout/refilled"] == 0
+
+
+def test_prompts_are_asked_for_only_when_a_slot_is_free_and_steps_are_left(params):
+    rollout = make_rollout(CONFIG, slots=3, segments=M, output_limit=L, eos_ids=(VOCAB,), refill_latency=0)
+    asked = []
+
+    def refill():
+        asked.append(len(rollout.pool.free))
+        rollout.pool.add_prompts(PROMPTS[3:4], 3)
+
+    rollout.pool.add_prompts(PROMPTS[:1], 3)
+    for step in range(M):  # nobody ends before the limit, which is the last segment's last step
+        rollout.run(params, step, refill)
+    assert asked == [] and rollout.pool.free == [0, 1, 2]
+
+
 def two_segments(params, later, kv, sampling):
     """Samples after a segment by `params` and one by `later`; all go on (no end token can be drawn)."""
     rollout = make_rollout(CONFIG, slots=12, segments=4, output_limit=L, kv=kv, sampling=sampling, eos_ids=(VOCAB,))

@@ -21,7 +21,15 @@ CONFIG = make_config()
 
 def make_settings(**changes) -> OptimizerSettings:
     plain = dict(
-        learning_rate=1e-2, warmup_steps=0, decay_steps=0, b1=0.9, b2=0.99, eps=1e-12, weight_decay=0.0, clip_norm=0.0
+        kind="adamw",
+        learning_rate=1e-2,
+        warmup_steps=0,
+        decay_steps=0,
+        b1=0.9,
+        b2=0.99,
+        eps=1e-12,
+        weight_decay=0.0,
+        clip_norm=0.0,
     )
     return OptimizerSettings(**(plain | changes))
 
@@ -79,6 +87,50 @@ def test_weight_decay_shrinks_a_parameter_by_rate_times_decay_per_update():
     update, _ = first_update(jnp.zeros(1), params, weight_decay=0.1)
     assert float(update[0]) == pytest.approx(-1e-2 * 0.1 * 2.0)
     assert float(first_update(jnp.zeros(1), params)[0][0]) == 0
+
+
+def network_gradient():
+    params = make_params(CONFIG)
+    rng = np.random.default_rng(1)
+    return params, jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), params)
+
+
+def test_muon_gives_every_direction_of_a_layers_matrix_a_step_of_about_the_same_length():
+    params, gradient = network_gradient()
+    update, _ = first_update(gradient, params, kind="muon", eps=1e-8)
+    for name in ("q", "k", "o", "gate", "down"):
+        for layer, given in zip(update["layers"][name], gradient["layers"][name], strict=True):
+            # Muon's polynomial brings singular values near 1, not to it, and the very smallest not even near.
+            spread = [np.divide(*np.quantile(np.linalg.svd(x, compute_uv=False), [1.0, 0.1])) for x in (layer, given)]
+            assert spread[0] < 2 < spread[1]
+            assert float(jnp.sqrt(jnp.mean(layer**2))) == pytest.approx(0.2 * 1e-2, rel=0.25)
+
+
+def test_muon_moves_the_embedding_and_the_norms_as_adamw_with_nesterovs_momentum_does():
+    params, gradient = network_gradient()
+    muon, _ = first_update(gradient, params, kind="muon", eps=1e-8)
+    plain = optax.nadamw(1e-2, b1=0.9, b2=0.99, eps=1e-8, weight_decay=0.0)
+    adamw, _ = plain.update(gradient, plain.init(params), params)
+    for path in (("embed",), ("final_norm",), ("layers", "attention_norm"), ("layers", "q_norm")):
+        got, wanted = muon, adamw
+        for name in path:
+            got, wanted = got[name], wanted[name]
+        np.testing.assert_allclose(got, wanted, rtol=1e-5)
+    assert not np.allclose(muon["layers"]["q"], adamw["layers"]["q"], rtol=0.1)
+
+
+def test_muons_momentum_lies_where_its_matrix_lies_and_adamws_moments_are_of_the_rest(devices):
+    layout = make_layout("training", devices, data=2, fsdp=2, tensor=2)
+    optimizer = make_optimizer(make_settings(kind="muon"))
+    state = init_state(jax.random.key(0), CONFIG, optimizer, layout)
+    shardings = state_shardings(CONFIG, optimizer, layout)
+    assert jax.tree.leaves(jax.tree.map(lambda x: x.sharding, state)) == jax.tree.leaves(shardings)
+    inner = state.opt_state.inner_states
+    momentum = optax.tree_utils.tree_get(inner["muon"], "mu")["layers"]["q"]
+    assert momentum.addressable_shards[0].data.size * 4 == momentum.size  # fsdp 2 x tensor 2
+    sizes = sum(x.size for x in jax.tree.leaves(optax.tree_utils.tree_get(inner["adam"], "nu")))
+    others = {name: x for name, x in state.params["layers"].items() if name.endswith("norm")}
+    assert sizes == sum(x.size for x in jax.tree.leaves((state.params["embed"], state.params["final_norm"], others)))
 
 
 @pytest.mark.parametrize("config", [CONFIG, make_moe_config(tie_word_embeddings=False)], ids=["dense", "experts"])

@@ -23,7 +23,15 @@ REWARDS = (ADVANTAGES > 0).astype(np.float32)
 # eps well above rounding, so that Adam does not blow up the sign of a gradient that is almost 0
 OPTIMIZER = make_optimizer(
     OptimizerSettings(
-        learning_rate=1e-2, warmup_steps=0, decay_steps=0, b1=0.9, b2=0.99, eps=1e-3, weight_decay=0.1, clip_norm=1.0
+        kind="adamw",
+        learning_rate=1e-2,
+        warmup_steps=0,
+        decay_steps=0,
+        b1=0.9,
+        b2=0.99,
+        eps=1e-3,
+        weight_decay=0.1,
+        clip_norm=1.0,
     )
 )
 

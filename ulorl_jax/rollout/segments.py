@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from ulorl_jax.rollout.engine import DecodeState, PolicyEngine
+from ulorl_jax.rollout.decoding import DecodeState, SegmentTokens
+from ulorl_jax.rollout.engine import PolicyEngine
 from ulorl_jax.rollout.pools import UnfinishedPool
 from ulorl_jax.types import EOS, LIMIT, Sample, Segment
 
 PREFILL = "prefill"  # a new sample: the cache is this policy's own
 KEEP = "keep"  # carry the cache over an update: the sampler then mixes versions of the policy
+REFILL_CALL = 256  # decode steps of one call at most where slots are refilled: bounds what a call brings to the host
+STEP, CONTINUOUS = REFILLS = "step", "continuous"  # when a free slot gets its next sample
 RECOMPUTE = "recompute"  # prefill unfinished samples again with the new weights (the paper)
 
 
@@ -29,6 +32,8 @@ class SegmentSettings:
       kv: `KEEP` or `RECOMPUTE`: what becomes of the cache after an update.
       prefill_rows: contexts prefilled in one call.
       prefill_lengths: allowed padded lengths of such a call; the longest covers prompt + L.
+      refill_latency: decode steps that a slot freed within a segment may stay empty before decoding stops to refill
+        it, where it is refilled; more of them share one prefill.
     """
 
     segment_length: int
@@ -36,6 +41,49 @@ class SegmentSettings:
     kv: str
     prefill_rows: int
     prefill_lengths: tuple[int, ...]
+    refill_latency: int = 16
+
+
+class _Drawn:
+    """The tokens of one segment on the host, put together from the calls that drew them.
+
+    Attributes:
+      size: S.
+      steps: decode steps run.
+      total: tokens drawn.
+    """
+
+    def __init__(self, slots: int, size: int):
+        self.size, self.steps, self.total = size, 0, 0
+        self._tokens = np.zeros((slots, size), np.int32)
+        self._logp = np.zeros((slots, size), np.float32)
+        self._counts = np.zeros(slots, np.int64)
+
+    @property
+    def left(self) -> int:
+        """Decode steps of the segment that are still to be run."""
+        return self.size - self.steps
+
+    def add(self, new: SegmentTokens) -> None:
+        """What one call drew, behind what its slots hold already."""
+        tokens, logp, counts, steps = jax.device_get((new.tokens, new.logp, new.counts, new.steps))
+        for slot in np.flatnonzero(counts):
+            at = slice(self._counts[slot], self._counts[slot] + counts[slot])
+            self._tokens[slot, at], self._logp[slot, at] = tokens[slot, : counts[slot]], logp[slot, : counts[slot]]
+        self._counts += counts
+        self.steps += int(steps)
+        self.total += int(counts.sum())
+
+    def last(self, slot: int) -> tuple[int, int]:
+        """How many tokens the sample in a slot got, at least one, and the last of them."""
+        count = int(self._counts[slot])
+        assert count, f"slot {slot} holds a sample and drew nothing"
+        return count, int(self._tokens[slot, count - 1])
+
+    def take(self, slot: int) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens and log-probs of the sample in a slot, which makes room for the next."""
+        count, self._counts[slot] = self._counts[slot], 0
+        return self._tokens[slot, :count].copy(), self._logp[slot, :count].copy()
 
 
 class SegmentRollout:
@@ -52,54 +100,74 @@ class SegmentRollout:
         self.pool = UnfinishedPool(engine.spec.slots)
         self.state: DecodeState = engine.init_decode_state()
 
-    def run(self, params: Any, policy_step: int) -> tuple[list[Sample], dict[str, float]]:
+    def run(
+        self, params: Any, policy_step: int, refill: Callable[[], None] | None = None
+    ) -> tuple[list[Sample], dict[str, float]]:
         """Places waiting samples, prefills what needs it, decodes one segment.
 
         Args:
           params: the newest policy, in the decoding layout.
           policy_step: updates it has seen; recorded with every segment.
+          refill: called when slots have become free within the segment: queues samples in the pool. They are placed
+            at once and get what is left of the segment. None leaves the slots free until the next step (the paper).
 
         Returns:
-          The samples that finished (EOS or limit), lowest slot first; the others stay in
+          The samples that finished (EOS or limit), in the order of their ends, lowest slot first; the others stay in
           the pool, one segment longer. And metrics: tokens, decode steps, seconds.
         """
-        began = time.perf_counter()
-        placed = set(self.pool.place())
+        pool, drawn = self.pool, _Drawn(self.engine.spec.slots, self.settings.segment_length)
+        placed = set(pool.place())
         again = self.settings.kv == RECOMPUTE
-        fresh = [(slot, sample) for slot, sample in self.pool.occupied if again or slot in placed]
-        prefilled_tokens = self._prefill(params, fresh)
-        jax.block_until_ready(self.state.lengths)
-        prefilled = time.perf_counter()
-        self.state, drawn = self.engine.generate_segment(params, self.state, self.settings.segment_length)
-        tokens, logp, counts, steps = jax.device_get((drawn.tokens, drawn.logp, drawn.counts, drawn.steps))
-        decoded = time.perf_counter()
-        finished = []
-        for slot, sample in self.pool.occupied:
-            sample = self._extend(sample, tokens[slot], logp[slot], int(counts[slot]), policy_step, slot in placed)
-            self.pool.slots[slot] = None if sample.finished else sample
-            if sample.finished:
-                finished.append(sample)
-        drawn_tokens, steps = int(counts.sum()), int(steps)
+        fresh = [(slot, sample) for slot, sample in pool.occupied if again or slot in placed]
+        finished, prefilled, refilled, seconds = [], 0, 0, {PREFILL: 0.0, "decode": 0.0}
+        while pool.occupied and drawn.left:
+            began = time.perf_counter()
+            prefilled += self._prefill(params, fresh)
+            jax.block_until_ready(self.state.lengths)
+            seconds[PREFILL] += time.perf_counter() - began
+            began = time.perf_counter()
+            # Slots that stay free although they could be refilled are no reason to stop: nothing is waiting.
+            patience = self.settings.refill_latency if refill and not pool.free else None
+            size = min(drawn.size, REFILL_CALL) if refill else drawn.size
+            self.state, new = self.engine.generate_segment(params, self.state, size, min(size, drawn.left), patience)
+            drawn.add(new)
+            seconds["decode"] += time.perf_counter() - began
+            for slot, sample in pool.occupied:
+                end = self._end(sample, *drawn.last(slot))
+                if end or not drawn.left:
+                    kv = self._kv(sample, slot in placed)
+                    sample = sample.append(Segment(*drawn.take(slot), policy_step, kv), end)
+                    pool.slots[slot] = None if end else sample
+                    finished += [sample] if end else []
+            fresh = []
+            if refill and drawn.left and pool.free:
+                refill()
+                slots = pool.place()
+                placed.update(slots)
+                refilled += len(slots)
+                fresh = [(slot, sample) for slot, sample in pool.occupied if slot in slots]
         return finished, {
-            "rollout/tokens": drawn_tokens,
-            "rollout/decode_steps": steps,
-            "rollout/slot_use": drawn_tokens / max(steps * len(counts), 1),
-            "rollout/prefill_tokens": prefilled_tokens,
-            "time/prefill_s": prefilled - began,
-            "time/decode_s": decoded - prefilled,
+            "rollout/tokens": drawn.total,
+            "rollout/decode_steps": drawn.steps,
+            "rollout/slot_use": drawn.total / max(drawn.steps * self.engine.spec.slots, 1),
+            "rollout/refilled": refilled,
+            "rollout/prefill_tokens": prefilled,
+            "time/prefill_s": seconds[PREFILL],
+            "time/decode_s": seconds["decode"],
         }
 
-    def _extend(self, sample: Sample, tokens, logp, count: int, policy_step: int, placed: bool) -> Sample:
+    def _kv(self, sample: Sample, placed: bool) -> str:
+        """Whose cache the sample's newest tokens were drawn with."""
+        if not sample.segments:
+            return PREFILL
         # A sample with an output that is placed anew (a resumed run has fewer slots) has lost its cache.
-        again = RECOMPUTE if placed else self.settings.kv
-        kv = again if sample.segments else PREFILL
-        segment = Segment(tokens[:count].copy(), logp[:count].copy(), policy_step, kv)
-        finished = ""
-        if int(tokens[count - 1]) in self.engine.spec.eos_ids:
-            finished = EOS
-        elif sample.num_tokens + count >= self.settings.output_limit:
-            finished = LIMIT
-        return sample.append(segment, finished)
+        return RECOMPUTE if placed else self.settings.kv
+
+    def _end(self, sample: Sample, count: int, last: int) -> str:
+        """Why the sample ends with so many more tokens, the last of them given; "" where it goes on."""
+        if last in self.engine.spec.eos_ids:
+            return EOS
+        return LIMIT if sample.num_tokens + count >= self.settings.output_limit else ""
 
     def _prefill(self, params: Any, fresh: Sequence[tuple[int, Sample]]) -> int:
         """Contexts of like length share a call, samples of a new prompt a row; returns the tokens computed."""

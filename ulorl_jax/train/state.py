@@ -8,25 +8,32 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
+from optax.contrib import MuonDimensionNumbers
 
 from ulorl_jax.mesh import Layout
 from ulorl_jax.models.qwen3 import Qwen3Config, init_params, map_table
 from ulorl_jax.types import TrainState
 
+ADAMW, MUON = KINDS = "adamw", "muon"
+MUON_RMS = 0.2  # of an update's entries, per unit of learning rate
+
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerSettings:
-    """AdamW.
+    """AdamW, or Muon for the layers' matrices and AdamW with Nesterov's momentum for the rest.
 
     Attributes:
+      kind: a name of `KINDS`.
       learning_rate: constant after the warm-up (paper: 1e-6), or its peak with decay_steps.
       warmup_steps: updates of linear rise from 0; 0 for none.
       decay_steps: updates until a cosine has brought it to a twentieth; 0 keeps it constant.
-      b1, b2, eps: Adam's.
+      b1, b2, eps: Adam's; Muon's momentum is b1.
       weight_decay: decoupled, per update and unit of learning rate.
       clip_norm: global norm the gradient is scaled down to; 0 for no clipping.
     """
 
+    kind: str
     learning_rate: float
     warmup_steps: int
     decay_steps: int
@@ -38,7 +45,10 @@ class OptimizerSettings:
 
 
 def make_optimizer(settings: OptimizerSettings) -> optax.GradientTransformation:
-    """AdamW behind global-norm clipping.
+    """AdamW or Muon behind global-norm clipping.
+
+    Muon orthogonalises the momentum of each matrix (Jordan et al., 2024); scaled to AdamW's usual
+    size of an update (Liu et al., arXiv 2502.16982), it takes AdamW's learning rates.
 
     Args:
       settings: see `OptimizerSettings`.
@@ -56,8 +66,31 @@ def make_optimizer(settings: OptimizerSettings) -> optax.GradientTransformation:
         rate = optax.linear_schedule(
             s.learning_rate / max(s.warmup_steps, 1), s.learning_rate, max(s.warmup_steps - 1, 0)
         )
-    adamw = optax.adamw(rate, b1=s.b1, b2=s.b2, eps=s.eps, weight_decay=s.weight_decay)
-    return optax.chain(optax.clip_by_global_norm(s.clip_norm), adamw) if s.clip_norm else adamw
+    if s.kind == ADAMW:
+        update = optax.adamw(rate, b1=s.b1, b2=s.b2, eps=s.eps, weight_decay=s.weight_decay)
+    else:
+        update = optax.contrib.muon(
+            rate,
+            beta=s.b1,
+            adam_b1=s.b1,
+            adam_b2=s.b2,
+            eps=s.eps,
+            weight_decay=s.weight_decay,
+            adam_weight_decay=s.weight_decay,
+            consistent_rms=MUON_RMS,
+            muon_weight_dimension_numbers=_matrices,
+        )
+    return optax.chain(optax.clip_by_global_norm(s.clip_norm), update) if s.clip_norm else update
+
+
+def _matrices(params: Any) -> Any:
+    """What Muon orthogonalises: the last two axes of every stacked matrix of the layers."""
+
+    def axes(path: tuple[Any, ...], x: Any) -> MuonDimensionNumbers | None:
+        stacked = path[0].key == "layers" and x.ndim > 2
+        return MuonDimensionNumbers((x.ndim - 2,), (x.ndim - 1,)) if stacked else None
+
+    return jax.tree_util.tree_map_with_path(axes, params)
 
 
 def state_shardings(config: Qwen3Config, optimizer: optax.GradientTransformation, layout: Layout) -> TrainState:
@@ -76,10 +109,11 @@ def state_shardings(config: Qwen3Config, optimizer: optax.GradientTransformation
     replicated = layout.sharding()
     opt_state = optax.tree_map_params(
         optimizer,
-        lambda _, sharding: sharding,
+        lambda moment, sharding: moment if isinstance(moment, optax.MaskedNode) else sharding,
         jax.eval_shape(optimizer.init, shapes),
         params,
         transform_non_params=lambda _: replicated,
+        is_leaf=lambda node: isinstance(node, optax.MaskedNode),  # Muon has no moments for what AdamW updates
     )
     return TrainState(replicated, params, opt_state, replicated, replicated)
 
