@@ -16,6 +16,7 @@ device_flag = "--xla_force_host_platform_device_count"
 flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if not flag.startswith(device_flag)]
 os.environ["XLA_FLAGS"] = " ".join([*flags, f"{device_flag}={DEVICES}"])
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_CPU_ENABLE_ASYNC_DISPATCH", "false")  # see launch/cli.py
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's own log lines, errors excepted

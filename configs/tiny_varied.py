@@ -21,5 +21,7 @@ def get_config() -> ml_collections.ConfigDict:
     v.dtype = "float32"
     v.tokenizer.update(kind="bytes", eos_ids=(3,))
     # An answer of this task is a digit: its comparison is one letter, and most have been judged before.
-    v.update(mode="reasoned", row_lengths=(144,), rows=8, prompts_per_row=8, output_limit=64, segment_length=8, slots=32)
+    v.update(
+        mode="reasoned", row_lengths=(144,), rows=8, prompts_per_row=8, output_limit=64, segment_length=8, slots=32
+    )
     return c

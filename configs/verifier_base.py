@@ -22,7 +22,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     # What the verifier is asked; written as verifier.json beside its weights. "": the project's own text.
     c.prompt = p = ml_collections.ConfigDict()
-    p.template = ""  # with the places {question}, {reference} and {predicted}, each on a line of its own
+    p.template = ""  # with the places {question} (may be left out), {reference}, {predicted}, each on a line of its own
     p.reasoned_template = ""  # the same for a justification that ends with a line "Verdict: same"
     p.chat = True  # as the user's turn of the tokenizer's chat template; False: the prompt is the text alone
     p.thinking = False  # the template's switch

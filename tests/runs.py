@@ -90,7 +90,8 @@ def settings(overrides: dict | None = None) -> Settings:
 
 def environment(devices: int = 1) -> dict[str, str]:
     """This process's, with its own number of virtual CPU devices."""
-    env = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+    ours = ("XLA_FLAGS", "JAX_CPU_ENABLE_ASYNC_DISPATCH")  # for eight devices in this process, see conftest.py
+    env = {key: value for key, value in os.environ.items() if key not in ours}
     if devices > 1:
         env["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
     return env

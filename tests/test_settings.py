@@ -6,11 +6,12 @@ import json
 
 import pytest
 
-from configs import base, gsm8k_bytes, qwen3_0p6b, qwen3_4b, qwen3_8b, qwen3_30b, tiny
+from configs import base, gsm8k_bytes, qwen3_0p6b, qwen3_4b, qwen3_8b, qwen3_30b, tiny, tiny_varied
 from ulorl_jax.settings import Settings, check_mesh
 
 PAPER = {"qwen3_4b": qwen3_4b, "qwen3_8b": qwen3_8b, "qwen3_30b": qwen3_30b}
-CONFIGS = {"base": base, "tiny": tiny, "gsm8k_bytes": gsm8k_bytes, "qwen3_0p6b": qwen3_0p6b} | PAPER
+CONFIGS = {"base": base, "tiny": tiny, "tiny_varied": tiny_varied, "gsm8k_bytes": gsm8k_bytes}
+CONFIGS |= {"qwen3_0p6b": qwen3_0p6b} | PAPER
 
 
 def values_of(config=tiny) -> dict:
@@ -146,7 +147,11 @@ REFUSALS = [
     ({"loss.tau": 0.0}, ["loss.tau", "got 0.0", "0.99"], {"loss.tau": 0.99}),
     ({"loss.sigma": -0.1}, ["loss.sigma", "got -0.1", "0.2"], {"loss.sigma": 0.2}),
     ({"loss.gate": "token"}, ["loss.gate", "got 'token'", "sample"], {"loss.gate": "sample"}),
-    ({"loss.importance": "tois"}, ["loss.importance=tois", "got (4, 'step')", "rollout.segments=1"], {"rollout.segments": 1}),
+    (
+        {"loss.importance": "tois"},
+        ["loss.importance=tois", "got (4, 'step')", "rollout.segments=1"],
+        {"rollout.segments": 1},
+    ),
     ({"loss.importance": "tois"}, ["loss.importance=pois or sais"], {"loss.importance": "pois"}),
     (
         {"tokenizer.eos_ids": ()},

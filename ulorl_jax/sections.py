@@ -143,7 +143,12 @@ class RolloutSettings:
     def segment_settings(self) -> SegmentSettings:
         """How segments are decoded, as `SegmentRollout` takes it."""
         return SegmentSettings(
-            self.segment_length, self.output_limit, self.kv, self.prefill_rows, self.prefill_lengths, self.refill_latency
+            self.segment_length,
+            self.output_limit,
+            self.kv,
+            self.prefill_rows,
+            self.prefill_lengths,
+            self.refill_latency,
         )
 
     @property

@@ -53,8 +53,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.server.most_under_way = max(self.server.most_under_way, self.server.under_way)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.answer(prompt, self.server.attempts(prompt))
-        with self.server.lock:
-            self.server.under_way -= 1
 
     def answer(self, prompt: str, attempt: int):
         how, _, then = prompt.partition(" then ")
@@ -89,6 +87,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.reply(200, completion(prompt))
 
     def reply(self, status: int, body: bytes, headers=None, length: int | None = None):
+        with self.server.lock:  # before it is sent: whoever has read it may ask again at once
+            self.server.under_way -= 1
         self.send_response(status)
         self.send_header("Content-Length", str(len(body) if length is None else length))
         for name, value in (headers or {}).items():

@@ -78,8 +78,11 @@ def run_driver() -> list[list[int]]:
         asked = zip(make_prompts(6), MAX_TOKENS, strict=True)
         return await asyncio.wait_for(asyncio.gather(*(ask(*each) for each in asked)), timeout=100)
 
-    outputs = asyncio.run(ask_all())
+    # A thread of JetStream's closes each reply's channel a moment after its last token: the loop must still be open.
+    loop = asyncio.new_event_loop()
+    outputs = loop.run_until_complete(ask_all())
     driver.stop()
+    loop.close()
     return outputs
 
 

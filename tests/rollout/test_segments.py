@@ -215,7 +215,8 @@ def test_kept_slots_are_prefilled_once(params):
 
 
 @pytest.mark.parametrize(
-    ("slots", "segments", "kv", "latency"), [(4, M, "keep", 0), (4, M, "recompute", 2), (3, 1, "keep", 16), (7, 4, "keep", 1)]
+    ("slots", "segments", "kv", "latency"),
+    [(4, M, "keep", 0), (4, M, "recompute", 2), (3, 1, "keep", 16), (7, 4, "keep", 1)],
 )
 def test_T1_slots_refilled_within_a_segment_draw_the_tokens_of_one_piece(params, plain, slots, segments, kv, latency):
     rollout = make_rollout(

@@ -304,7 +304,8 @@ def test_an_item_that_takes_too_much_memory_is_an_error_and_what_it_leaves_starv
 
 def module(folder: pathlib.Path, monkeypatch, name: str, worker: str):
     """A function in a new module that does something more where a worker imports it."""
-    source = f"import sys, time\nif sys.modules['__main__'].__file__.endswith('worker.py'):\n  {worker}\n"
+    main = "getattr(sys.modules['__main__'], '__file__', None) or ''"
+    source = f"import sys, time\nif ({main}).endswith('worker.py'):\n  {worker}\n"
     (folder / f"{name}.py").write_text(source + "def echo(x):\n  return x\n")
     monkeypatch.syspath_prepend(str(folder))
     return importlib.import_module(name).echo

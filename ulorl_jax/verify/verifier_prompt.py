@@ -21,7 +21,8 @@ from ulorl_jax.typed import build, demand
 from ulorl_jax.verify.comparison import DIFFERENT, SAME, Pair
 
 FILE = "verifier.json"  # beside the weights of a verifier
-PLACES = ("{question}", "{reference}", "{predicted}")
+QUESTION = "{question}"
+PLACES = (QUESTION, "{reference}", "{predicted}")
 CUT = " ... "  # stands for what was cut out of a question
 # Controls (line breaks, NUL), what cannot be seen but moves text (right-to-left overrides), and Unicode's own breaks.
 _NOT_TEXT = ("Cc", "Cf", "Zl", "Zp")
@@ -62,8 +63,9 @@ class VerifierPrompt:
     """What a generative verifier is asked, and how it answers.
 
     Attributes:
-      template: with the places {question}, {reference} and {predicted}, each once, no two in one line; control
-        tokens spelled out in it are meant as such. "" takes the project's own, `TEMPLATE`.
+      template: with the places {question}, {reference} and {predicted}, each once, no two in one line; without
+        {question} the answers are compared alone. Control tokens spelled out in it are meant as such. "" takes the
+        project's own, `TEMPLATE`.
       reasoned_template: the same for a verifier that justifies first and ends with a line of `lead` and its verdict.
         "" takes `REASONED_TEMPLATE`, which asks for "Verdict: same" or "Verdict: different".
       chat: the template is a user's turn in the tokenizer's chat format; otherwise it is plain text.
@@ -93,7 +95,8 @@ class VerifierPrompt:
             lines = getattr(self, name).splitlines()
             for place in PLACES:
                 found = sum(line.count(place) for line in lines)
-                demand(found == 1, f"verifier {name} must hold {place} once", found, "write it on a line of its own")
+                fits = found == 1 or (found == 0 and place == QUESTION)
+                demand(fits, f"verifier {name} must hold {place} once", found, "write it on a line of its own")
             crowded = [line for line in lines if sum(place in line for place in PLACES) > 1]
             demand(not crowded, f"verifier {name} must hold one place per line", crowded, "put a line break between")
         words = [word.strip().casefold() for word in self.words]
