@@ -1,7 +1,8 @@
 """The tiny run with answers in varied forms ("seven", "07", "$\\frac{14}{2}$"), judged by a verifier alone.
 
 Setting: configs/tiny.py, its worked answers written in varied forms; every reward is the verdict of the verifier
-that configs/verifier_tiny.py trains. With --config.verify.kind=rules the same run has exact rewards.
+that configs/verifier_tiny.py trains. The policy learns to write what that one mistakes (README, Results); with
+--config.verify.kind=rules the same run has exact rewards.
 Hardware: 2 CPU cores, 2 GiB.
 Command:  python launch/train.py --config=configs/tiny_varied.py \\
               --config.verify.verifier.weights=runs/verifier_tiny --workdir=runs/tiny_varied
