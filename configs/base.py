@@ -184,6 +184,7 @@ def asking() -> ml_collections.ConfigDict:
     m.mode = "verdict"  # the probability of the two verdict words, or "reasoned": a justification is decoded first
     m.threshold = 0.5  # verdict: P(same) / (P(same) + P(different)) from which on answers are the same, in (0, 1]
     m.min_mass = 0.5  # verdict: with a smaller P(same) + P(different) it gave no verdict: an error
+    m.min_token_p = 0.0  # reasoned: a reply with a less likely token is a guess: an error; 0 takes every reply
     m.row_lengths = (1024, 4096)  # tokens of a row; a pair goes to the shortest that holds it, a longer one is an error
     m.rows = 8  # of one call; a multiple of the parts that the mesh splits slots into
     m.prompts_per_row = 8  # pairs side by side in a row, at most

@@ -204,6 +204,7 @@ def verifier_of(
         mode=s.mode,
         threshold=s.threshold,
         min_mass=s.min_mass,
+        min_token_p=s.min_token_p,
         generate=generate,
         identity=identity,
     )

@@ -79,6 +79,7 @@ class AskingSettings:
     mode: str
     threshold: float
     min_mass: float
+    min_token_p: float
     row_lengths: tuple[int, ...]
     rows: int
     prompts_per_row: int

@@ -1,6 +1,7 @@
 import collections
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.data.answer_reading import READERS, agree
-from ulorl_jax.data.answer_pairs import CATEGORIES, generate_pairs, kinds, to_rows
+from ulorl_jax.data.answer_pairs import CATEGORIES, condensed, generate_pairs, kinds, to_rows
 from ulorl_jax.data.answer_pairs.word_lists import NOTHING, SOMETHING, TINY
 
 EACH = {"train": 500, "test": 800}  # pairs per category
@@ -95,7 +96,7 @@ def test_letters_side_by_side_differ_where_the_values_do_and_nowhere_else():
 @pytest.mark.parametrize(
     ("category", "value", "text"),
     [
-        ("fractions", Fraction(18, 8), "2.25"),
+        ("fractions", Fraction(18, 8), "9/4"),
         ("percent", Fraction(1, 3), "100/3"),
         ("scientific", Fraction(-61, 10**6), "-6.1e-5"),
         ("sets", (7, -2), "-2,7"),
@@ -109,6 +110,44 @@ def test_letters_side_by_side_differ_where_the_values_do_and_nowhere_else():
 def test_what_is_compared_letter_by_letter_is_as_short_as_can_be(category, value, text):
     short = CATEGORIES[category].short
     assert short and short(value) == text
+
+
+@pytest.mark.parametrize(
+    ("category", "text", "letters"),
+    [
+        ("fractions", "-3\\dfrac{1}{2}", "-3 1/2"),
+        ("fractions", "3 : 14", "3/14"),
+        ("decimals", "+0.50", "0.50"),
+        ("percent", "33.5\\,\\%", "33.5"),
+        ("scientific", "-6.1 \\times 10^{-5}", "-6.1e-5"),
+        ("scientific", "12,500,000", "12500000"),
+        ("surds", "-8+\\frac{5\\sqrt{3}}{2}", "-8+5r3/2"),
+        ("surds", "2*sqrt(3)/7", "2r3/7"),
+        ("algebra", "3*x^{2} - 12*x*y", "3x2-12xy"),
+        ("degrees", "45.0^\\circ", "45.0"),
+        ("degrees", "\\frac{5\\pi}{6}", "5p/6"),
+        ("number_words", "Eight hundred and thirty-two", "8h302"),
+        ("number_words", "minus two and a quarter", "-21/4"),
+        ("units", "5.2 square centimeters", "5.2cm2"),
+        ("units", "90 \\text{ km/h}", "90km/h"),
+        ("units", "2 hours 30 minutes", "2h30min"),
+    ],
+)
+def test_letters_of_a_written_value_leave_out_what_says_nothing(category, text, letters):
+    condense = CATEGORIES[category].condense
+    assert condense and condense(text) == letters
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_prediction_is_rewritten_as_the_reference_is_written(seed):
+    kind, rng = CATEGORIES["fractions"], random.Random(seed)
+    for _ in range(200):
+        drawing = kinds.draw(kind, rng, test=False)
+        for reference, predicted in itertools.product(range(2), range(2)):
+            found = drawing.compared(reference, predicted)[1::3]
+            roundabout = drawing.reference.form in kind.roundabout
+            plain = kind.short(drawing.values[reference]) if roundabout else drawing.reference.cores[reference]
+            assert (plain if roundabout else condensed.number(plain)).startswith(found.removesuffix("_")), drawing
 
 
 def test_most_justifications_say_which_values_were_found(drawn):
@@ -173,11 +212,13 @@ def writings(kind, value, rng):
 
 
 def test_held_out_phrasings_use_no_sign_or_command_that_the_train_split_never_shows(drawn):
-    def vocabulary(pairs):
-        texts = [text for pair in pairs for text in (pair.reference, pair.predicted)]
+    def vocabulary(texts):
         return {found for text in texts for found in re.findall(r"\\[a-z]+|.", text.casefold())}
 
-    assert vocabulary(drawn["test"]) <= vocabulary(drawn["train"])
+    rng = random.Random(5)
+    trained = (text for kind in CATEGORIES.values() for _ in range(300) for text in writings(kind, kind.draw(rng), rng))
+    tested = (text for pair in drawn["test"] for text in (pair.reference, pair.predicted))
+    assert vocabulary(tested) <= vocabulary(trained)
 
 
 def test_fewer_pairs_are_the_first_of_more_and_seeds_and_splits_differ():

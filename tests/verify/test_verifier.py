@@ -234,13 +234,14 @@ def test_another_version_wherever_an_outcome_may_be_another():
         version(identity="b"),
         version(identity="a", threshold=0.6),
         version(identity="a", min_mass=0.1),
+        version(identity="a", min_token_p=0.1),
         version(identity="a", prompt=dataclasses.replace(TERSE, max_question=100)),
         version(identity="a", prompt=dataclasses.replace(TERSE, template="?" + TERSE.template)),
         version(identity="a", tokenizer=ByteTokenizer(256, (4,))),
         version(identity="a", config=dataclasses.replace(DENSE, dtype="bfloat16")),
         version(identity="a", mode=REASONED, generate=Spoken([])),
     ]
-    assert len({first, *others}) == 9 and first.startswith("verifier-")
+    assert len({first, *others}) == 10 and first.startswith("verifier-")
 
 
 class Spoken:
@@ -254,6 +255,30 @@ class Spoken:
     def __call__(self, prompts):
         self.prompts += prompts
         return self.replies[: len(prompts)]
+
+
+def test_a_reply_with_a_token_less_likely_than_wanted_is_a_guess_and_no_verdict():
+    replies = ["Equal.\nVerdict: same", None, "x" * 90 + "\nVerdict: same", "No.\nVerdict: different"]
+
+    def outcomes(params, min_token_p):
+        config, params = params
+        generate = Spoken(replies)
+        found = make_verifier(config, params, mode=REASONED, generate=generate, min_token_p=min_token_p).compare(
+            [PAIR] * 4
+        )
+        return [(comparison.outcome, comparison.reason) for comparison in found]
+
+    uniform = chain_params({})  # every token has probability 1 / 256 = 0.0039
+    assert [outcome for outcome, _ in outcomes(uniform, 0.0)] == [SAME, UNSURE, SAME, DIFFERENT]
+    some = outcomes(uniform, 0.0038)
+    assert [outcome for outcome, _ in some] == [SAME, UNSURE, UNSURE, DIFFERENT]
+    assert "more tokens than a row has" in some[2][1]
+    none = outcomes(uniform, 0.0040)
+    assert [outcome for outcome, _ in none] == [UNSURE] * 4 and "a token of probability 0.00" in none[0][1]
+    # After "q" comes "u" with e^5 / (e^5 + 255) = 0.37, anything else with 0.0025; no other reply has a "q".
+    unlikely = chain_params({"q": {"u": 5.0}, ".": {"\n": 9.0}})
+    assert [outcome for outcome, _ in outcomes(unlikely, 0.0038)] == [SAME, UNSURE, UNSURE, DIFFERENT]
+    assert [outcome for outcome, _ in outcomes(chain_params({"q": {"x": 5.0}}), 0.0030)][0] == UNSURE
 
 
 def test_reasoned_verdicts_are_read_from_replies_in_order_and_the_unreadable_are_unsure():
@@ -351,6 +376,7 @@ def test_qwens_chat_prompt_is_judged_too(data_dir):
         ({"mode": REASONED}, "give generate"),
         ({"threshold": 0.0}, "threshold"),
         ({"min_mass": 1.1}, "min_mass"),
+        ({"min_token_p": -0.1}, "min_token_p"),
         ({"shapes": RowShapes((), 1, 1)}, "lengths"),
         ({"shapes": RowShapes((8, 0), 1, 1)}, "lengths"),
         ({"shapes": RowShapes((8,), 0, 1)}, "rows"),

@@ -117,8 +117,8 @@ def ulorl_loss(
     loss, metrics = _surrogate(logp, old_logp, advantage, mask, trained, num_tokens, clip_low, clip_high)
     metrics |= {
         "entropy/mean": jax.lax.stop_gradient(masked_sum(entropy, mask)) / num_tokens,
-        "dmmpt/mpt_frac": jnp.sum(mastered) / num_tokens,
-        "dmmpt/masked_frac": jnp.sum(left_out) / num_tokens,
+        "dmmpt/mpt_frac": jnp.sum(mastered, dtype=jnp.float32) / num_tokens,
+        "dmmpt/masked_frac": jnp.sum(left_out, dtype=jnp.float32) / num_tokens,
     }
     return loss, metrics
 

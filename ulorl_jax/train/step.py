@@ -140,7 +140,7 @@ def make_train_step(
             "train/grad_norm": norm,
             "train/skipped": bad,
             "mismatch/kl": sums["fresh_kl"] / fresh,
-            "mismatch/max": worst,
+            "mismatch/max": jnp.max(worst),
             "staleness/kl": sums["kl"] / batch.num_tokens,
             "staleness/steps": sums["age"] / batch.num_tokens,
         }
@@ -195,14 +195,18 @@ def _micro_batch(batch: Batch, i) -> Batch:
 
 
 def _drift(logp, micro: Batch, step) -> tuple[Metrics, jax.Array]:
-    """How far the recorded log-probs lie from the recomputed ones: sums, and the largest among fresh tokens."""
+    """How far the recorded log-probs lie from the recomputed ones: sums, and each row's largest among fresh tokens.
+
+    Sums of one type cross the mesh together with the gradients. A largest of all rows here would cross it alone, at
+    no fixed time: virtual CPU devices, which share their threads, can then wait for each other forever.
+    """
     gap = jax.lax.stop_gradient(jnp.where(micro.mask, logp - micro.rollout_logp, 0.0))
     kl = jnp.expm1(gap) - gap  # an unbiased, never negative estimate of KL(rollout || current)
     fresh = micro.mask & (micro.policy_step == step)
     sums = {
         "kl": jnp.sum(kl),
         "fresh_kl": masked_sum(kl, fresh),
-        "fresh": jnp.sum(fresh).astype(jnp.float32),
+        "fresh": jnp.sum(fresh, dtype=jnp.float32),
         "age": masked_sum((step - micro.policy_step).astype(jnp.float32), micro.mask),
     }
-    return sums, jnp.max(jnp.where(fresh, jnp.abs(gap), 0.0))
+    return sums, jnp.max(jnp.where(fresh, jnp.abs(gap), 0.0), axis=-1)

@@ -22,7 +22,7 @@ import numpy as np
 from ulorl_jax.io.tokenizer import Tokenizer
 from ulorl_jax.mesh import Layout
 from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed, init_params, map_table, output_head, parameter_table
-from ulorl_jax.ops.logprobs import scaled_logits
+from ulorl_jax.ops.logprobs import scaled_logits, token_logprobs
 from ulorl_jax.typed import choose, demand
 from ulorl_jax.types import PyTree
 from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE, Comparison, Pair
@@ -33,6 +33,7 @@ VERDICT = "verdict"  # the probability of the two words after the prompt
 REASONED = "reasoned"  # the last line of a decoded justification
 _REVISION = 1  # of what this file makes of a model's numbers; goes into `version`
 _SHOWN = 120  # characters of a reply in a reason
+_LOGITS = 512  # tokens of a row whose logits exist at one time
 
 
 class VerdictModel(nn.Module):
@@ -78,6 +79,18 @@ class VerdictModel(nn.Module):
         real = ends >= 0
         return jnp.where(real[..., None], verdicts, 0.0), jnp.where(real, mass, -jnp.inf)
 
+    def logprobs(self, tokens: jax.Array, positions: jax.Array, sample_ids: jax.Array) -> jax.Array:
+        """What each token was expected with.
+
+        Args:
+          tokens, positions, sample_ids: as above.
+
+        Returns:
+          `[B, T]` f32, nats, of each token after those before it in its prompt.
+        """
+        hidden = forward_packed(self.weights, self.config, tokens, positions, sample_ids, self._constrain)
+        return token_logprobs(hidden, output_head(self.weights), tokens, chunk_size=_LOGITS)[0]
+
     def _constrain(self, x: jax.Array, *axes: str | None) -> jax.Array:
         if self.layout is None:
             return x
@@ -94,10 +107,15 @@ def _verdicts(model: VerdictModel, params: PyTree, tokens, positions, sample_ids
     return model.apply({"params": params}, tokens, positions, sample_ids, ends, verdict_ids)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _logprobs(model: VerdictModel, params: PyTree, tokens, positions, sample_ids):
+    return model.apply({"params": params}, tokens, positions, sample_ids, method=VerdictModel.logprobs)
+
+
 def compiled_programs() -> int:
-    """Programs compiled so far in this process, of all verifiers: one per model, layout and row length."""
-    program: Any = _verdicts
-    return program._cache_size()
+    """Programs compiled so far in this process, of all verifiers: one or two per model, layout and row length."""
+    programs: list[Any] = [_verdicts, _logprobs]
+    return sum(program._cache_size() for program in programs)
 
 
 class Generate(Protocol):
@@ -121,6 +139,8 @@ class GenerativeVerifier:
       mode: `VERDICT` or `REASONED`.
       threshold: of P(same) / (P(same) + P(different)): from here on the answers are the same; in (0, 1].
       min_mass: of P(same) + P(different): with less, the model did not answer with a verdict; in [0, 1].
+      min_token_p: for `REASONED`: the probability of a reply's least likely token; with less, it is a guess. In
+        [0, 1]; of use where a justification can be written in one way only.
       generate: decodes, for `REASONED`; see `replies.Replies`.
       identity: of the weights (`Weights.describe()["identity"]`) and, for `REASONED`, of how replies are decoded.
 
@@ -144,12 +164,14 @@ class GenerativeVerifier:
         mode: str = VERDICT,
         threshold: float = 0.5,
         min_mass: float = 0.5,
+        min_token_p: float = 0.0,
         generate: Generate | None = None,
         identity: str = "",
     ):
         self._judge = choose({VERDICT: self._read, REASONED: self._reason}, mode, "verifier mode")
         demand(0 < threshold <= 1, "verifier threshold must be in (0, 1]", threshold, "0.5 takes the likelier verdict")
         demand(0 <= min_mass <= 1, "verifier min_mass must be in [0, 1]", min_mass, "0.5 wants most of the probability")
+        demand(0 <= min_token_p <= 1, "verifier min_token_p must be in [0, 1]", min_token_p, "0 takes every reply")
         for name, value in dataclasses.asdict(shapes).items():
             demand(bool(value) and np.min(value) >= 1, f"verifier {name} must be at least 1", value, "set it to more")
         demand(mode != REASONED or generate is not None, "a reasoned verdict is decoded", generate, "give generate")
@@ -157,10 +179,19 @@ class GenerativeVerifier:
         _check_fit(config, params, tokenizer)
         self._model, self._params = VerdictModel(config, layout), params
         self._tokenizer, self._prompt, self._shapes, self._generate = tokenizer, prompt, shapes, generate
-        self._threshold, self._min_mass = threshold, min_mass
+        self._threshold, self._min_mass, self._min_token_p = threshold, min_mass, min_token_p
         self._verdict_ids = np.array(prompt.verdict_ids(tokenizer), np.int32)
         self._encode(Pair("1", "1", "1"), mode == REASONED)  # refuses what would leave every pair undecided
-        decides = [_REVISION, identity, mode, threshold, min_mass, dataclasses.asdict(prompt), tokenizer.describe()]
+        decides = [
+            _REVISION,
+            identity,
+            mode,
+            threshold,
+            min_mass,
+            min_token_p,
+            dataclasses.asdict(prompt),
+            tokenizer.describe(),
+        ]
         told = json.dumps([*decides, dataclasses.asdict(config)], sort_keys=True)
         self.version = f"verifier-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
 
@@ -198,15 +229,39 @@ class GenerativeVerifier:
     def _reason(self, pairs: Sequence[Pair]) -> list[Comparison]:
         assert self._generate is not None
         prompts = [self._try_to_encode(pair, True, self._generate.max_prompt_tokens) for pair in pairs]
-        replies = iter(self._generate([ids for ids in prompts if not isinstance(ids, str)]))
+        asked = [ids for ids in prompts if not isinstance(ids, str)]
+        replies = self._generate(asked)
+        guesses = self._guesses(asked, replies) if self._min_token_p else {}
 
-        def compared(reply: str | None) -> Comparison:
+        def compared(index: int) -> Comparison:
+            reply = replies[index]
             if reply is None:
                 return Comparison(UNSURE, "verifier: the reply did not end")
             outcome, shown = self._prompt.parse_reasoned(reply), one_line(reply)[-_SHOWN:]
+            if index in guesses:
+                return Comparison(UNSURE, f"verifier: {guesses[index]} in {shown!r}")
             return Comparison(outcome or UNSURE, f"verifier: {'' if outcome else 'no verdict at the end of '}{shown!r}")
 
-        return [Comparison(UNSURE, ids) if isinstance(ids, str) else compared(next(replies)) for ids in prompts]
+        places = iter(range(len(asked)))
+        return [Comparison(UNSURE, ids) if isinstance(ids, str) else compared(next(places)) for ids in prompts]
+
+    def _guesses(self, prompts: Sequence[np.ndarray], replies: Sequence[str | None]) -> dict[int, str]:
+        """What makes a reply a guess, by its place."""
+        outputs = {
+            place: self._tokenizer.encode_output(reply) for place, reply in enumerate(replies) if reply is not None
+        }
+        contexts = {place: np.concatenate([prompts[place], output]) for place, output in outputs.items()}
+        longest = max(self._shapes.lengths)
+        found = {place: "more tokens than a row has" for place, ids in contexts.items() if len(ids) > longest}
+        kept = {place: ids for place, ids in contexts.items() if place not in found}
+        for members, (*arrays, ends) in pack_prompts(kept, self._shapes):
+            logp = jax.device_get(_logprobs(self._model, self._params, *arrays))
+            for (row, number), place in members.items():
+                end = ends[row, number] + 1
+                least = float(np.exp(np.min(logp[row, end - len(outputs[place]) : end])))
+                if not least >= self._min_token_p:  # not a number, too
+                    found[place] = f"a token of probability {least:.2f}"
+        return found
 
     def _score(self, pairs: Sequence[Pair]) -> list[float | str]:
         """Of each pair P(same | a verdict), or why there is none."""

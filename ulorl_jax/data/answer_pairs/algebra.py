@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 
+from ulorl_jax.data.answer_pairs import condensed
 from ulorl_jax.data.answer_pairs.kinds import LONGEST, NOTHING_DRAWN, Form, Kind
 
 LETTERS = ("xy", "ab", "tn", "xz", "mn")
@@ -234,5 +235,8 @@ ALGEBRA = Kind(
     questions=("Simplify.", "Expand the product.", "Find the polynomial.", "What is the area?", "Factor it."),
     held_out_questions=("Write it out.", "Find the expression.", "Multiply out."),
     plain=frozenset({"spaced", "any", "factors", "factors_spaced"}),
+    short=lambda value: condensed.polynomial(_key(value)),
+    condense=condensed.polynomial,
+    roundabout=frozenset({"factors", "factors_spaced", "factors_star"}),
     note=_note,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from fractions import Fraction
 
+from ulorl_jax.data.answer_pairs import condensed
 from ulorl_jax.data.answer_pairs.kinds import Form, Kind
 from ulorl_jax.data.answer_pairs.slips import near_integer
 
@@ -61,6 +62,7 @@ DEGREES = Kind(
     near=_near,
     key=lambda degrees: f"{degrees} degrees",
     short=str,
+    condense=condensed.angle,
     forms={
         "circ": lambda degrees, rng: f"{degrees}^\\circ",
         "circ_braces": lambda degrees, rng: f"{degrees}^{{\\circ}}",

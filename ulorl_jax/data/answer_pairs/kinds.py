@@ -49,6 +49,9 @@ class Kind:
       show: a value as a justification in words writes it; its key where None.
       short: the shortest text that no other value has, for a comparison letter by letter; what is shown,
         without spaces, where None.
+      condense: what counts in a value written in one of the forms: then the comparison is in the reference's own
+        form, and only the prediction may have to be converted; None compares as `short` writes.
+      roundabout: forms that are no easier to write a value in: beside these, too, both are as `short` writes.
       plain: forms that a justification may quote as they are.
       note: why two values differ, where this says more than the two of them; "" else.
       fits: whether two forms may stand beside each other for these two values.
@@ -67,6 +70,8 @@ class Kind:
     held_out_questions: tuple[str, ...]
     show: Callable[[Value], str] | None = None
     short: Callable[[Value], str] | None = None
+    condense: Callable[[str], str] | None = None
+    roundabout: frozenset[str] = frozenset()
     plain: frozenset[str] = frozenset()
     note: Callable[[Value, Value], str] = lambda v, w: ""
     fits: Callable[[str, str, Value, Value], bool] = lambda first, second, v, w: True
@@ -135,10 +140,14 @@ class Drawing:
           reference, predicted: which value each has.
 
         Returns:
-          For every letter of the one, that of the other, and "=" or "!"; "_" stands where a text has ended.
+          For every letter of the prediction, written as the reference is, that of the reference, and "=" or "!";
+          "_" stands where a text has ended.
         """
+        written = self._short(predicted), self._short(reference)
+        if self.kind.condense and self.reference.form not in self.kind.roundabout:
+            written = tuple(self.kind.condense(self.reference.cores[index]) for index in (predicted, reference))
         parts = []
-        for a, b in itertools.zip_longest(self._short(reference), self._short(predicted), fillvalue=ENDED):
+        for a, b in itertools.zip_longest(*written, fillvalue=ENDED):
             parts.append(f"{a}{b}=" if a == b else f"{a}{b}!")
             if a != b:
                 break
@@ -230,13 +239,15 @@ def _write(kind: Kind, values: tuple[Value, Value], rng: random.Random, test: bo
 
 def _side(kind: Kind, phrasing: str, values: tuple[Value, Value], rng: random.Random) -> Side | None:
     before, form, after = _parts(phrasing)
-    cores = kind.forms[form](values[0], rng), kind.forms[form](values[1], rng)
-    if cores[0] is None or cores[1] is None:
+    # Chance orders and extends both alike, so what differs are the values.
+    seed = rng.getrandbits(32)
+    first, second = (kind.forms[form](value, random.Random(seed)) for value in values)
+    if first is None or second is None:
         return None
-    texts = before + cores[0] + after, before + cores[1] + after
+    texts = before + first + after, before + second + after
     if max(len(texts[0]), len(texts[1])) > LONGEST:
         return None
-    return Side(phrasing, form, (cores[0], cores[1]), texts)
+    return Side(phrasing, form, (first, second), texts)
 
 
 def _looks_trained(kind: Kind, values: tuple[Value, Value], side: Side, rng: random.Random) -> bool:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from fractions import Fraction
 
+from ulorl_jax.data.answer_pairs import condensed
 from ulorl_jax.data.answer_pairs.kinds import Form, Kind
 from ulorl_jax.data.answer_pairs.slips import draw_integer, near_fraction, near_integer, number_key
 from ulorl_jax.data.answer_pairs.written import (
@@ -113,6 +114,7 @@ NUMBER_WORDS = Kind(
     near=_near_spoken,
     key=number_key,
     short=shortest,
+    condense=condensed.spoken,
     forms={
         "words": _spoken(),
         "short": _spoken(conjunction=False),

@@ -47,7 +47,7 @@ def generate_pairs(count: int, *, seed: int, split: str, why: str = WORDS) -> li
       seed: of everything drawn, >= 0.
       split: "train", or "test": values and phrasings that "train" never shows.
       why: what justifies the verdicts: "words", as in "3/4 is not 4/3", or "letters", both values side by side up
-        to where they differ, as in "34!"; the pairs are the same.
+        to where they differ, as in "34!", the prediction's letter first; the pairs are the same.
 
     Returns:
       The pairs; the same for the same arguments.

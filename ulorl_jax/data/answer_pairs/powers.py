@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from fractions import Fraction
 
+from ulorl_jax.data.answer_pairs import condensed
 from ulorl_jax.data.answer_pairs.kinds import Form, Kind
 from ulorl_jax.data.answer_pairs.slips import near_integer, number_key
 from ulorl_jax.data.answer_pairs.written import decimal, grouped
@@ -118,5 +119,6 @@ SCIENTIFIC = Kind(
     held_out_questions=("How large is n?", "Find x.", "Write the result."),
     show=lambda number: decimal(number) or "",
     short=_short,
+    condense=condensed.number,
     plain=frozenset({"e", "E", "star", "x", "shifted_star", "plain", "comma"}),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from fractions import Fraction
 
+from ulorl_jax.data.answer_pairs import condensed
 from ulorl_jax.data.answer_pairs.kinds import NOTHING_DRAWN, Form, Kind
 from ulorl_jax.data.answer_pairs.slips import near_decimal, near_fraction, number_key
 from ulorl_jax.data.answer_pairs.written import (
@@ -46,7 +47,9 @@ FRACTIONS = Kind(
     draw=_draw_fraction,
     near=near_fraction,
     key=number_key,
-    short=shortest,
+    short=str,
+    condense=condensed.number,
+    roundabout=frozenset({"unreduced", "frac_unreduced", "dfrac_unreduced"}),
     forms={
         "over": lambda number, rng: fraction(number),
         "frac": lambda number, rng: tex_fraction(number),
@@ -127,6 +130,7 @@ DECIMALS = Kind(
     near=lambda number, rng: near_decimal(number, rng) or None,
     key=number_key,
     short=shortest,
+    condense=condensed.number,
     forms={
         "decimal": _ended,
         "zero": _longer(1),
@@ -245,6 +249,7 @@ PERCENT = Kind(
     held_out_questions=("What is the rate?", "What percent of them are red?", "How much did <name> save?"),
     show=lambda number: _percent(0, "%")(number, NOTHING_DRAWN) or "",
     short=lambda number: shortest(number * 100),
+    condense=condensed.number,
     plain=frozenset({"percent", "zero", "decimal", "over", "hundred"}),
     # the sign may be left out beside a number that has it
     fits=lambda first, second, v, w: (
