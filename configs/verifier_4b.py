@@ -19,6 +19,6 @@ def get_config() -> ml_collections.ConfigDict:
     c.weights = os.path.join(os.environ.get("ULORL_WEIGHTS", "weights"), "Qwen3-4B")
     c.steps = 2000
     c.data.generate = 200_000
-    c.updates.update(pairs=256, reasoned=0.5, rows=8, row_length=2048)
+    c.updates.update(reasoned=0.5, micro_batches=4, rows=8, row_length=2048)
     c.optimizer.update(learning_rate=1e-5, warmup_steps=50, decay_steps=2000, weight_decay=0.01)
     return c

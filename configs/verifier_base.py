@@ -40,8 +40,8 @@ def get_config() -> ml_collections.ConfigDict:
     d.test = ml_collections.ConfigDict()
 
     c.updates = u = ml_collections.ConfigDict()
-    u.pairs = 64  # per update
     u.reasoned = 0.0  # share of the pairs, of those with a why, that is learned with it
+    u.micro_batches = 1  # per update, which takes as many pairs as they hold
     u.rows = 8  # packed rows per micro-batch
     u.row_length = 2048  # tokens per row; longer pairs are left out
     u.logprob_chunk = 1024  # tokens per row whose logits exist at one time

@@ -15,7 +15,7 @@ from configs import verifier_base
 def get_config() -> ml_collections.ConfigDict:
     """See the module's text."""
     c = verifier_base.get_config()
-    c.steps = 9_000
+    c.steps = 11_500
     c.mesh.update(data=-1, fsdp=1)
     c.model.update(
         vocab_size=256,
@@ -44,10 +44,12 @@ def get_config() -> ml_collections.ConfigDict:
     c.data.update(generate=225_000, why="letters")
     # Every pair is learned with its justification: a verdict alone is one bit, from which so small a model learns
     # nothing in minutes.
-    c.updates.update(pairs=25, reasoned=1.0, rows=8, row_length=144, logprob_chunk=144)
-    c.optimizer.update(kind="muon", learning_rate=6e-3, warmup_steps=100, decay_steps=9_000, b2=0.98, weight_decay=0.01)
+    c.updates.update(reasoned=1.0, rows=8, row_length=144, logprob_chunk=144)
+    c.optimizer.update(
+        kind="muon", learning_rate=6e-3, warmup_steps=100, decay_steps=11_500, b2=0.98, weight_decay=0.01
+    )
     c.evaluation.update(
-        mode="reasoned", every=4500, pairs=720, row_lengths=(144,), rows=20, prompts_per_row=8, output_limit=64
+        mode="reasoned", every=4000, pairs=720, row_lengths=(144,), rows=20, prompts_per_row=8, output_limit=64
     )
     c.evaluation.update(segment_length=32, slots=64)
     c.checkpoint.every = 2000

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from ulorl_jax.data.answer_pairs import AnswerPair
+from ulorl_jax.data.answer_pairs import AnswerPair, generate_pairs
 from ulorl_jax.io.rows import write_rows
 from ulorl_jax.io.tokenizer import ByteTokenizer
-from ulorl_jax.verifier_data import PairDataSettings, PairFileSettings, encode_pairs, read_pairs
+from ulorl_jax.ops.packing import first_fit_decreasing
+from ulorl_jax.verifier_data import PairDataSettings, PairFileSettings, PairStream, encode_pairs, read_pairs
 from ulorl_jax.verify.verifier_prompt import VerifierPrompt
 
 TOKENIZER = ByteTokenizer(256, (3,))
@@ -100,3 +101,43 @@ def test_pairs_that_do_not_fit_are_left_out_and_counted_by_reason():
     assert [s.context_length for s in samples] == [26, 26] and left_out == {"TooLong": 1}
     samples, left_out = encode_pairs([fits], TOKENIZER, PROMPT, np.zeros(1, bool), 25)
     assert samples == [] and left_out == {"longer than a row": 1}
+
+
+def stream(pairs, rows=4, row_length=60, reasoned=0.5, seed=1):
+    return PairStream(pairs, TOKENIZER, PROMPT, reasoned=reasoned, rows=rows, row_length=row_length, seed=seed)
+
+
+def told(samples):
+    return [(bytes(sample.prompt.tokens), bytes(sample.output)) for sample in samples]
+
+
+def test_updates_are_the_pairs_of_each_pass_once_in_rows_as_full_as_their_order_allows():
+    pairs = generate_pairs(200, seed=0, split="train")
+    whole, _ = encode_pairs(pairs, TOKENIZER, PROMPT, np.zeros(200, bool), 60)
+    source, taken = stream(pairs, reasoned=0.0), []
+    while source.seen < 200:
+        before, update = source.seen, source.next_update()
+        taken += update
+        rows = [[sample.context_length for sample in update]]
+        assert len(first_fit_decreasing(np.array(rows[0]), 60)) <= 4 and source.seen > before
+    assert sorted(told(taken[: len(whole)])) == sorted(told(whole)) != told(whole)
+    # One pair more would have needed a fifth row.
+    again = stream(pairs, reasoned=0.0)
+    first, second = again.next_update(), again.next_update()
+    assert len(first_fit_decreasing(np.array([s.context_length for s in [*first, second[0]]]), 60)) > 4
+
+
+def test_a_stream_goes_on_where_another_one_was():
+    pairs = generate_pairs(60, seed=0, split="train")
+    source = stream(pairs)
+    for _ in range(5):
+        source.next_update()
+    other = stream(pairs)
+    other.seen = source.seen
+    assert [told(source.next_update()) for _ in range(9)] == [told(other.next_update()) for _ in range(9)]
+
+
+def test_pairs_of_which_none_fits_a_row_are_refused_with_their_number():
+    source = stream([AnswerPair("", "12", "13", False, "", "")] * 20, row_length=7)
+    with pytest.raises(ValueError, match=r"left out are \{'longer than a row': 20\}; set updates.row_length or"):
+        source.next_update()

@@ -26,7 +26,7 @@ SMALL = {
     "model.head_dim": 16,
     "data.generate": 100,  # so few that there is a second pass
     "data.test_generate": 36,
-    "updates.pairs": 16,
+    "updates.rows": 4,
     "updates.reasoned": 0.5,
     "evaluation.mode": "verdict",
     "evaluation.every": 15,

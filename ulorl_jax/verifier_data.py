@@ -11,6 +11,7 @@ import numpy as np
 from ulorl_jax.data.answer_pairs import AnswerPair, generate_pairs
 from ulorl_jax.io.rows import field, read_rows, text_field
 from ulorl_jax.io.tokenizer import Tokenizer
+from ulorl_jax.ops.packing import first_fit_decreasing
 from ulorl_jax.supervised import worked_sample
 from ulorl_jax.types import Sample
 from ulorl_jax.verify.comparison import DIFFERENT, SAME, Pair
@@ -101,6 +102,90 @@ def encode_pairs(
             why = "longer than a row"
         left_out[why] = left_out.get(why, 0) + 1
     return samples, left_out
+
+
+class PairStream:
+    """Updates of full rows from passes over the pairs, each pass in an order of its own.
+
+    Args:
+      pairs: what to learn.
+      tokenizer: of the verifier.
+      prompt: what it is asked.
+      reasoned: probability of a justification where a pair has one.
+      rows: of an update.
+      row_length: tokens; longer samples are left out.
+      seed: of orders and justifications.
+
+    Attributes:
+      seen: pairs taken or left out so far; set at the start, it goes on where another stream was.
+      left_out: pairs left out so far, by reason.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[AnswerPair],
+        tokenizer: Tokenizer,
+        prompt: VerifierPrompt,
+        *,
+        reasoned: float,
+        rows: int,
+        row_length: int,
+        seed: int,
+    ):
+        self._pairs, self._tokenizer, self._prompt = pairs, tokenizer, prompt
+        self._reasoned, self._rows, self._row_length, self._seed = reasoned, rows, row_length, seed
+        self._passes: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._ahead: list[tuple[Sample, int]] = []  # not taken yet, and where the stream stands after each
+        self.seen = 0
+        self.left_out: dict[str, int] = {}
+
+    def next_update(self) -> list[Sample]:
+        """As many of the next pairs, in their order, as fill the rows.
+
+        Returns:
+          Samples that `ops.packing.pack` puts into `rows` rows.
+
+        Raises:
+          ValueError: no pair fits a row.
+        """
+        ahead = self._ahead
+        at = ahead[-1][1] if ahead else self.seen
+        while sum(sample.context_length for sample, _ in ahead) <= self._rows * self._row_length:
+            if not ahead and at - self.seen >= len(self._pairs):
+                raise ValueError(
+                    f"no pair can be learned from, left out are {self.left_out}; "
+                    "set updates.row_length or prompt.max_answer to more"
+                )
+            sample = self._sample(at)
+            at += 1
+            if sample is not None:
+                ahead.append((sample, at))
+        sizes = np.array([sample.context_length for sample, _ in ahead])
+        count = len(ahead) - 1
+        while len(first_fit_decreasing(sizes[:count], self._row_length)) > self._rows:
+            count -= 1
+        taken, self._ahead = ahead[:count], ahead[count:]
+        self.seen = taken[-1][1]
+        return [sample for sample, _ in taken]
+
+    def _sample(self, at: int) -> Sample | None:
+        number, place = divmod(at, len(self._pairs))
+        order, justified = self._pass(number)
+        chosen = [self._pairs[order[place]]]
+        samples, left_out = encode_pairs(
+            chosen, self._tokenizer, self._prompt, justified[place : place + 1], self._row_length
+        )
+        for why, count in left_out.items():
+            self.left_out[why] = self.left_out.get(why, 0) + count
+        return samples[0] if samples else None
+
+    def _pass(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """The order of a pass, and which of its pairs are justified."""
+        if number not in self._passes:
+            rng = np.random.default_rng([self._seed, number])
+            drawn = rng.permutation(len(self._pairs)), rng.random(len(self._pairs)) < self._reasoned
+            self._passes = {number: drawn} | {k: v for k, v in self._passes.items() if k == number - 1}
+        return self._passes[number]
 
 
 def to_pair(pair: AnswerPair) -> Pair:

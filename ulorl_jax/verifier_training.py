@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from ulorl_jax.clock import StopRequest
 from ulorl_jax.data.answer_pairs import JUSTIFICATIONS
@@ -38,8 +37,8 @@ from ulorl_jax.sections import (
 from ulorl_jax.supervised import RowSettings, Supervised
 from ulorl_jax.train.state import OptimizerSettings, init_state, start_state, state_shardings, state_structs
 from ulorl_jax.typed import build, demand
-from ulorl_jax.types import Sample, TrainState
-from ulorl_jax.verifier_data import PairDataSettings, encode_pairs, read_pairs, to_pair
+from ulorl_jax.types import TrainState
+from ulorl_jax.verifier_data import PairDataSettings, PairStream, read_pairs, to_pair
 from ulorl_jax.verifier_report import calibration, confusion, markdown, tabulate
 from ulorl_jax.verify.comparison import UNSURE
 from ulorl_jax.verify.rules import Rules
@@ -54,8 +53,8 @@ LOG_EVERY = 20  # updates between two rows of metrics
 class UpdateSettings:
     """What an update learns from."""
 
-    pairs: int
     reasoned: float
+    micro_batches: int
     rows: int
     row_length: int
     logprob_chunk: int
@@ -114,7 +113,7 @@ def check(settings: VerifierSettings) -> None:
         ("steps", 1, s.steps),
         ("data.generate", 0, s.data.generate),
         ("data.test_generate", 0, s.data.test_generate),
-        ("updates.pairs", 1, s.updates.pairs),
+        ("updates.micro_batches", 1, s.updates.micro_batches),
         ("updates.rows", 1, s.updates.rows),
         ("updates.row_length", 2, s.updates.row_length),
         ("evaluation.every", 1, s.evaluation.every),
@@ -186,8 +185,15 @@ class _Training:
         self.supervised = Supervised(self.model, s.optimizer, self.layout, rows, "optimizer")
         self.test = read_pairs(s.data, "test", s.seed)
         self.pairs = read_pairs(s.data, "train", s.seed)
-        self.left_out: dict[str, int] = {}
-        self._orders: dict[int, np.ndarray] = {}  # of the newest epochs
+        self.stream = PairStream(
+            self.pairs,
+            self.tokenizer,
+            s.prompt,
+            reasoned=u.reasoned,
+            rows=u.rows * u.micro_batches,
+            row_length=u.row_length,
+            seed=s.seed,
+        )
         self.done, self.seconds = 0, 0.0
         self.state: TrainState
 
@@ -197,6 +203,7 @@ class _Training:
         if checkpoints.latest_step() is not None:
             restored = checkpoints.restore(state_structs(self.model, optimizer, self.layout))
             self.state, self.done, self.seconds = restored.state, restored.step, restored.host["seconds"]
+            self.stream.seen = restored.host["seen"]
         elif self.weights is None:
             self.state = init_state(jax.random.key(self.settings.seed), self.model, optimizer, self.layout)
         else:
@@ -212,7 +219,7 @@ class _Training:
             Progress(s.steps, "verifier", start=self.done) as progress,
         ):
             while self.done < s.steps and not stop:
-                self.state, values = self.supervised.update(self.state, self.samples(self.done))
+                self.state, values = self.supervised.update(self.state, self.stream.next_update())
                 self.done += 1
                 last = self.done == s.steps
                 row: dict[str, float] = {}
@@ -227,22 +234,10 @@ class _Training:
                     progress.update(self.done, row)
                 if self.done % s.checkpoint.every == 0:
                     self.save(checkpoints)
-            if self.left_out:
-                progress.note(f"pairs left out of updates: {self.left_out}")
+            if self.stream.left_out:
+                progress.note(f"pairs left out of updates: {self.stream.left_out}")
             self.seconds = time.perf_counter() - began
             self.save(checkpoints)
-
-    def samples(self, number: int) -> list[Sample]:
-        """What update `number` learns from; each pass over the pairs has an order of its own."""
-        u, total = self.settings.updates, len(self.pairs)
-        at = number * u.pairs + np.arange(u.pairs)
-        orders = {int(epoch): self._order(int(epoch)) for epoch in np.unique(at // total)}
-        chosen = [self.pairs[orders[int(i // total)][i % total]] for i in at]
-        reasoned = np.random.default_rng([self.settings.seed, number, 1]).random(u.pairs) < u.reasoned
-        samples, left_out = encode_pairs(chosen, self.tokenizer, self.settings.prompt, reasoned, u.row_length)
-        for why, count in left_out.items():
-            self.left_out[why] = self.left_out.get(why, 0) + count
-        return samples
 
     def verifier(self) -> GenerativeVerifier:
         """The newest weights as a comparer."""
@@ -253,8 +248,10 @@ class _Training:
         return verifier_of(s.evaluation, self.model, params, decoding, self.tokenizer, s.prompt, known, "evaluation")
 
     def save(self, checkpoints: Checkpoints) -> None:
-        """State, and the seconds it took; does nothing where this update was saved a moment ago."""
-        checkpoints.save(self.done, state=self.state, host={"seconds": self.seconds}, arrays={})
+        """State, the seconds it took and the pairs it saw; does nothing where this update was saved a moment ago."""
+        checkpoints.save(
+            self.done, state=self.state, host={"seconds": self.seconds, "seen": self.stream.seen}, arrays={}
+        )
 
     def measure(self) -> dict[str, float]:
         """Accuracy on part of the test pairs."""
@@ -295,17 +292,11 @@ class _Training:
             "ece": calibrated["ece"],
             "test_pairs": len(pairs),
             "train_pairs": len(self.pairs),
-            "left_out": self.left_out,
+            "left_out": self.stream.left_out,
             "updates": self.done,
+            "pairs_seen": self.stream.seen,
             "train_s": round(self.seconds, 1),
             "pairs_per_second": report["pairs_per_second"],
         }
         write_summary(self.workdir, summary)
         return summary
-
-    def _order(self, epoch: int) -> np.ndarray:
-        if epoch not in self._orders:
-            self._orders = {epoch: np.random.default_rng([self.settings.seed, epoch]).permutation(len(self.pairs))} | {
-                known: order for known, order in self._orders.items() if known == epoch - 1
-            }
-        return self._orders[epoch]

@@ -13,13 +13,11 @@ from ulorl_jax.data.answer_pairs.written import ONES, PARTS_OF, TENS
 _STEPS = tuple(
     (re.compile(pattern), shorter)
     for pattern, shorter in (
-        (r"\\?sqrt[({](\d+)[)}]", r"r\1"),
-        (r"√", "r"),
         (r"(\d)\\[dt]?frac", r"\1_\\frac"),  # mixed numbers keep a gap: 3 1/2 is not 31/2
         (r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}", r"\1/\2"),
         (r"(?<=\d) (?=\d+/)", "_"),
         (r"\s*(\\times|\\cdot|\*|x|×)\s*10\^|E", "e"),
-        (r"\\,|\\(text|mathrm)|[\\{}$*%]|percent", ""),
+        (r"\\,|[\\{}$*%]|percent", ""),
         (r"\s+|(?<=\d),(?=\d\d\d)|^\+", ""),
         (r":", "/"),
         (r"_", " "),
@@ -33,7 +31,7 @@ _SPOKEN |= {f"{word}s": part for word, part in _SPOKEN.items() if part.startswit
 
 
 def number(text: str) -> str:
-    """Of a number, as in "3 1/2" for "3\\frac{1}{2}", "6.1e-5" for "6.1 \\times 10^{-5}", "2r3" for "2\\sqrt{3}"."""
+    """Of a number, as in "3 1/2" for "3\\frac{1}{2}" and "6.1e-5" for "6.1 \\times 10^{-5}"."""
     for pattern, shorter in _STEPS:
         text = pattern.sub(shorter, text)
     return text

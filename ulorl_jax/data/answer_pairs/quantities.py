@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import re
 from fractions import Fraction
 
-from ulorl_jax.data.answer_pairs import condensed
 from ulorl_jax.data.answer_pairs.kinds import Form, Kind
 from ulorl_jax.data.answer_pairs.slips import near_decimal
 from ulorl_jax.data.answer_pairs.written import decimal
@@ -148,21 +146,6 @@ def _fits(first: str, second: str, v: Quantity, w: Quantity) -> bool:
     return v.home == w.home and all(form == "bare" or form.startswith("home") for form in (first, second))
 
 
-_SYMBOLS = {
-    name.replace(" ", ""): unit.symbol
-    for units in UNITS_OF.values()
-    for unit in units
-    for name in (unit.several, unit.one)
-}
-_NAME = re.compile("|".join(sorted(_SYMBOLS, key=len, reverse=True)))
-
-
-def _condense(text: str) -> str:
-    """With symbols for names, as in "5.2cm2" for "5.2 square centimeters"."""
-    short = _NAME.sub(lambda name: _SYMBOLS[name[0]], condensed.number(text))
-    return short.replace("hours", "h").replace("^", "")
-
-
 UNITS = Kind(
     draw=_draw,
     near=_near,
@@ -209,7 +192,6 @@ UNITS = Kind(
     questions=("How much is it?", "Find the result.", "What does <name> measure?", "What is the answer?"),
     held_out_questions=("How much did <name> measure?", "What is the result?", "Give the result."),
     show=_show,
-    condense=_condense,
     plain=frozenset({"symbol", "joined", "name", "clock", "home", "home_joined", "bare"}),
     fits=_fits,
 )

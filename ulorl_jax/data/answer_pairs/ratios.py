@@ -130,7 +130,6 @@ DECIMALS = Kind(
     near=lambda number, rng: near_decimal(number, rng) or None,
     key=number_key,
     short=shortest,
-    condense=condensed.number,
     forms={
         "decimal": _ended,
         "zero": _longer(1),

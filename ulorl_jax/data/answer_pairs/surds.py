@@ -6,7 +6,6 @@ import math
 import random
 from fractions import Fraction
 
-from ulorl_jax.data.answer_pairs import condensed
 from ulorl_jax.data.answer_pairs.kinds import NOTHING_DRAWN, Form, Kind
 from ulorl_jax.data.answer_pairs.slips import number_key
 from ulorl_jax.data.answer_pairs.written import fraction, longer_decimal, tex_fraction
@@ -168,7 +167,5 @@ SURDS = Kind(
     held_out_questions=("How long is AB?", "Find the exact value.", "What is the area?"),
     show=_show,
     short=lambda surd: _simple("r{}", "")(surd, NOTHING_DRAWN) or "",
-    condense=condensed.number,
-    roundabout=frozenset({"inside", "inside_call", "inside_sign", "below", "below_large"}),
     plain=frozenset({"call", "call_last", "inside_call"}),
 )
