@@ -37,7 +37,7 @@ from ulorl_jax.sections import (
 )
 from ulorl_jax.supervised import RowSettings, Supervised
 from ulorl_jax.train.state import OptimizerSettings, init_state, start_state, state_shardings, state_structs
-from ulorl_jax.typed import build, demand
+from ulorl_jax.typed import build, demand, demand_least
 from ulorl_jax.types import Sample, TrainState
 from ulorl_jax.verifier_data import PairDataSettings, encode_pairs, read_pairs, to_pair
 from ulorl_jax.verifier_report import calibration, confusion, markdown, tabulate
@@ -123,7 +123,7 @@ def check(settings: VerifierSettings) -> None:
         ("checkpoint.every", 1, s.checkpoint.every),
         ("checkpoint.keep", 1, s.checkpoint.keep),
     ):
-        demand(value >= least, f"{name} must be at least {least}", value, f"set it to {least} or more")
+        demand_least(name, least, value)
     check_asking(s.evaluation, "evaluation")
     check_optimizer(s.optimizer, "optimizer")
     demand(s.data.why in JUSTIFICATIONS, f"data.why must be one of {JUSTIFICATIONS}", s.data.why, "words are usual")
