@@ -30,7 +30,8 @@ from ulorl_jax.io.metrics import write_summary
 from ulorl_jax.io.plots import plot_scores
 from ulorl_jax.io.progress import Progress
 from ulorl_jax.io.prompts import Prompts
-from ulorl_jax.io.records import RecordInProgress, read_record, sha256
+from ulorl_jax.io.record_reader import read_record
+from ulorl_jax.io.records import RecordInProgress, sha256
 from ulorl_jax.io.samples import decode_samples, encode_samples
 from ulorl_jax.io.tokenizer import Tokenizer
 from ulorl_jax.mesh import Layout, make_mesh

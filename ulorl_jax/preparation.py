@@ -19,7 +19,8 @@ from ulorl_jax.data.sub_questions import sub_questions
 from ulorl_jax.io.files import write_atomically
 from ulorl_jax.io.folders import partial_folder, refuse_occupied
 from ulorl_jax.io.progress import Progress
-from ulorl_jax.io.records import read_record, sha256
+from ulorl_jax.io.record_reader import read_record
+from ulorl_jax.io.records import sha256
 from ulorl_jax.io.rows import write_rows
 from ulorl_jax.typed import build, choose, demand, demand_least
 
