@@ -7,12 +7,19 @@ import jax
 import numpy as np
 import pytest
 
-from tests.tiny import make_config, make_layout, make_moe_config, make_params, make_samples
+from tests.tiny import (
+    make_config,
+    make_layout,
+    make_moe_config,
+    make_optimizer_settings,
+    make_params,
+    make_samples,
+)
 from ulorl_jax.mesh import Layout
 from ulorl_jax.ops.importance import pseudo_on_policy
 from ulorl_jax.ops.losses import ulorl_loss
 from ulorl_jax.ops.packing import pack
-from ulorl_jax.train.state import OptimizerSettings, make_optimizer, start_state, state_shardings
+from ulorl_jax.train.state import make_optimizer, start_state, state_shardings
 from ulorl_jax.train.step import PER_TOKEN, StepSettings, batch_shardings, make_score, make_train_step
 
 CONFIG = make_config()
@@ -21,19 +28,7 @@ rng = np.random.default_rng(0)
 ADVANTAGES = rng.normal(size=len(SAMPLES)).astype(np.float32)
 REWARDS = (ADVANTAGES > 0).astype(np.float32)
 # eps well above rounding, so that Adam does not blow up the sign of a gradient that is almost 0
-OPTIMIZER = make_optimizer(
-    OptimizerSettings(
-        kind="adamw",
-        learning_rate=1e-2,
-        warmup_steps=0,
-        decay_steps=0,
-        b1=0.9,
-        b2=0.99,
-        eps=1e-3,
-        weight_decay=0.1,
-        clip_norm=1.0,
-    )
-)
+OPTIMIZER = make_optimizer(make_optimizer_settings(eps=1e-3, weight_decay=0.1, clip_norm=1.0))
 
 
 def objective(logp, entropy, micro, first, *, gate="sample"):
