@@ -1,5 +1,6 @@
 """What every test stands on: eight virtual CPU devices, a compilation cache, the shared data."""
 
+import importlib.metadata
 import os
 import pathlib
 import sys
@@ -14,8 +15,14 @@ sys.path.insert(0, str(ROOT))  # bare `pytest` does not
 DEVICES = 8
 device_flag = "--xla_force_host_platform_device_count"
 flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if not flag.startswith(device_flag)]
-os.environ["XLA_FLAGS"] = " ".join([*flags, f"{device_flag}={DEVICES}"])
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Most of the tests' time is XLA compiling programs that then run for milliseconds: these two together make that two
+# to three times quicker. tests/runs.py takes them away from whole runs, which are longer than their compilation.
+if os.environ["JAX_PLATFORMS"] == "cpu":
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    if importlib.metadata.version("jaxlib").startswith("0.10."):  # later ones end at a flag that they do not know
+        flags.append("--xla_cpu_use_fusion_emitters=false")
+os.environ["XLA_FLAGS"] = " ".join([*flags, f"{device_flag}={DEVICES}"])
 os.environ.setdefault("JAX_CPU_ENABLE_ASYNC_DISPATCH", "false")  # see launch/cli.py
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
@@ -27,6 +34,18 @@ def pytest_ignore_collect(collection_path: pathlib.Path) -> bool | None:
     if collection_path.suffix == ".py" and ROOT / "tests" in collection_path.parents:
         return None if collection_path.name.startswith("test_") else True
     return None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Lets `--dist loadfile` deal files in the order of collection, not those of many tests first."""
+    if hasattr(config.option, "loadscopereorder"):  # of pytest-xdist, where it is installed
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, so that no process is alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")

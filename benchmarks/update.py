@@ -24,7 +24,7 @@ from ulorl_jax.models import qwen3
 from ulorl_jax.models.linear import linear
 from ulorl_jax.supervised import RowSettings, Supervised, worked_sample
 from ulorl_jax.train.state import init_state
-from ulorl_jax.verifier_training import VerifierSettings
+from ulorl_jax.verifier_settings import VerifierSettings
 
 ROUNDS = 12
 SIZE, REPEATS = 1024, 20  # of the product that stands for this machine's speed

@@ -22,7 +22,7 @@ from ulorl_jax.inputs import make_tokenizer, verifier_of
 from ulorl_jax.mesh import Layout, make_mesh
 from ulorl_jax.models.qwen3 import init_params, map_table
 from ulorl_jax.verifier_data import to_pair
-from ulorl_jax.verifier_training import VerifierSettings
+from ulorl_jax.verifier_settings import VerifierSettings
 from ulorl_jax.verify.comparison import Pair
 from ulorl_jax.verify.rules import Rules, decide_quickly
 from ulorl_jax.weights import open_weights

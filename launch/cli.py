@@ -11,14 +11,10 @@ from absl import app, flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-# Virtual CPU devices share one pool of threads. With a second program queued behind the first, or a product shared
-# out over the pool, a device can hold the thread that another needs to join an all-reduce, and both wait forever.
-# So programs do not queue up, and each device computes on a thread of its own.
-_flags = os.environ.get("XLA_FLAGS", "")
-if "xla_force_host_platform_device_count" in _flags:
+# Virtual CPU devices share one pool of threads. With a second program queued behind the first, a device can hold
+# the thread that another needs to join the first one's all-reduce, and both wait forever.
+if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
     os.environ.setdefault("JAX_CPU_ENABLE_ASYNC_DISPATCH", "false")
-    if "xla_cpu_multi_thread_eigen" not in _flags:
-        os.environ["XLA_FLAGS"] = f"{_flags} --xla_cpu_multi_thread_eigen=false"
 
 
 def make_parser(config: flags.FlagHolder, keys: str) -> Callable[[list[str]], list[str]]:

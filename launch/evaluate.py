@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
         if CONFIG.value is not None or WORKDIR.value is not None:
             sys.exit("error: --rescore reads everything from the record; leave --config and --workdir out")
         with errors_for_people():
-            from ulorl_jax.io.records import read_record
+            from ulorl_jax.io.record_reader import read_record
             from ulorl_jax.scoring import score_record
 
             print(json.dumps(score_record(read_record(RESCORE.value)), indent=2))

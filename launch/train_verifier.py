@@ -26,7 +26,8 @@ def main(argv: list[str]) -> None:
     resolved = CONFIG.value.to_dict()
     # Heavy imports after the flags are parsed: a typo is answered at once.
     with errors_for_people():
-        from ulorl_jax.verifier_training import VerifierSettings, run_training
+        from ulorl_jax.verifier_settings import VerifierSettings
+        from ulorl_jax.verifier_training import run_training
 
         settings = VerifierSettings.from_dict(resolved)
         print(json.dumps(resolved), flush=True)

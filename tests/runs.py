@@ -90,7 +90,8 @@ def settings(overrides: dict | None = None) -> Settings:
 
 def environment(devices: int = 1) -> dict[str, str]:
     """This process's, with its own number of virtual CPU devices."""
-    ours = ("XLA_FLAGS", "JAX_CPU_ENABLE_ASYNC_DISPATCH")  # for eight devices in this process, see conftest.py
+    # For this process alone, see conftest.py: its eight devices, and programs that compile quickly but run slowly.
+    ours = ("XLA_FLAGS", "JAX_CPU_ENABLE_ASYNC_DISPATCH", "JAX_DISABLE_MOST_OPTIMIZATIONS")
     env = {key: value for key, value in os.environ.items() if key not in ours}
     if devices > 1:
         env["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"

@@ -17,7 +17,8 @@ from configs.evaluation import aime2024, aime2025, base, gsm8k, math500, paper_1
 from tests import runs
 from ulorl_jax.evaluation import EvaluationSettings, run_evaluation
 from ulorl_jax.io.hf_weights import write_hf_weights
-from ulorl_jax.io.records import FINAL, PARTIAL, read_record
+from ulorl_jax.io.record_reader import FINAL, read_record
+from ulorl_jax.io.records import PARTIAL
 from ulorl_jax.io.samples import encode_samples
 from ulorl_jax.models.hf_qwen3 import config_to_hf, hf_tensors
 from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed, init_params

@@ -41,6 +41,7 @@ FLOORS = {
     "settings": 5,
     "verifier_data": 5,
     "footprint": 6,
+    "verifier_settings": 6,
     "frontier": 6,
     "inputs": 6,
     "ask": 7,

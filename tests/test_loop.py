@@ -52,6 +52,7 @@ def trained_tokens(groups):
     return sum(size for group in groups if len({reward for reward, _ in group}) == 2 for _, size in group)
 
 
+@pytest.mark.slow
 def test_updates_that_are_not_finite_are_skipped_and_counted_and_then_stop_the_run(tmp_path, start, capsys):
     settings = runs.settings(start | {"checkpoint.every": 1, "train.max_skipped_in_a_row": 3})
     broken = dataclasses.replace(settings, loss=dataclasses.replace(settings.loss, advantage_eps=math.nan))
@@ -102,6 +103,7 @@ def test_an_answer_that_cannot_be_judged_leaves_its_group_and_is_never_trained_a
     assert summary["tokens"]["uninformative"] == settled - trained_tokens(judged)
 
 
+@pytest.mark.slow
 def test_two_updates_per_step_deal_all_groups_of_the_step(tmp_path, start):
     settings = runs.settings(start | {"train.updates_per_step": 2, "traces_per_step": 1000})
     summary = run(make_parts(settings, tmp_path / "run"))
@@ -115,6 +117,7 @@ def test_two_updates_per_step_deal_all_groups_of_the_step(tmp_path, start):
     assert summary["tokens"]["trained"] == trained_tokens(finished_groups(tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_a_run_told_to_stop_while_it_evaluates_saves_that_step(tmp_path, start):
     start = with_answers(start, tmp_path, "heldout", lambda index, old: "1")  # a bare number, to know them by
     overrides = start | {"steps": 6, "evaluation.every": 3, "checkpoint.every": 5}
@@ -131,6 +134,7 @@ def test_a_run_told_to_stop_while_it_evaluates_saves_that_step(tmp_path, start):
     assert runs.checkpoint_steps(tmp_path / "run") == [3]
 
 
+@pytest.mark.slow
 def test_with_fewer_slots_a_resumed_run_goes_on_with_all_samples(tmp_path, start):
     run(make_parts(runs.settings(start | {"steps": 3}), tmp_path / "run"))
     saved = runs.last_checkpoint(tmp_path / "run")
@@ -141,6 +145,7 @@ def test_with_fewer_slots_a_resumed_run_goes_on_with_all_samples(tmp_path, start
     assert tokens["sampled"] == sum(count for name, count in tokens.items() if name != "sampled")
 
 
+@pytest.mark.slow
 def test_a_finished_run_whose_metrics_were_moved_away_still_has_its_summary(tmp_path, start):
     first = run(make_parts(runs.settings(start | {"steps": 1}), tmp_path / "run"))
     (tmp_path / "run" / "metrics.jsonl").unlink()

@@ -1,29 +1,18 @@
-"""The plan of segments: counts by hand, the real rollout step for step, laws, the paper's Table 1, the script."""
+"""The plan of segments: counts by hand, the real rollout step for step, laws, the paper's Table 1."""
 
 import dataclasses
 import itertools
-import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs import plan_base, plan_table1
+from configs import plan_table1
 from tests.tiny import make_config, make_params, make_prompts, make_rollout
-from ulorl_jax.io.metrics import Metrics
-from ulorl_jax.io.run_record import read_run
-from ulorl_jax.io.tokenizer import ByteTokenizer
-from ulorl_jax.io.traces import write_trace
-from ulorl_jax.plan_inputs import PlanSettings, fit_lognormal, from_run, lognormal_lengths, make_plan
+from ulorl_jax.plan_inputs import PlanSettings, lognormal_lengths, make_plan
 from ulorl_jax.planning import Cost, Schedule, Workload, describe, plan, simulate
-from ulorl_jax.types import EOS, Prompt, Sample, Segment
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 FREE = Cost(step_s=0.0, token_step_s=0.0, slots=1)
 TABLE_1 = {1: 1240.0, 2: 774.0, 4: 601.0}  # segments: seconds per step (paper, Table 1)
 FIRST, HEAVIER = (0.32, 0.49), (0.20, 0.30)  # mean and p80 of the lengths, shares of L
@@ -241,134 +230,3 @@ def test_the_config_of_table_1_says_what_its_text_says():
             assert value == pytest.approx(TABLE_1[segments], rel=1e-6 if segments != 2 else 0.06)
     finished = {(row["segments"], row["slots"]): row["finished"] for row in made["rows"]}
     assert finished[4, 1792] == pytest.approx(1024, rel=0.02)
-
-
-@pytest.mark.parametrize("shape", [FIRST, HEAVIER])
-def test_lengths_have_the_mean_and_p80_asked_for(shape: tuple[float, float]):
-    lengths = lognormal_lengths(*shape, 100_000)
-    assert lengths.mean() == pytest.approx(1e5 * shape[0], rel=2e-3)
-    assert np.percentile(lengths, 80) == pytest.approx(1e5 * shape[1], rel=2e-3)
-    assert lengths.min() >= 1 and lengths.max() == 100_000 and (np.diff(lengths) >= 0).all()
-
-
-def test_a_log_normal_that_no_cut_reaches_is_the_plain_one():
-    mu, sigma = fit_lognormal(0.1, 0.1 * np.exp(0.8416212 * 0.2 - 0.2**2 / 2))
-    assert (mu, sigma) == pytest.approx((np.log(0.1) - 0.2**2 / 2, 0.2), rel=1e-3)
-
-
-def test_lengths_that_no_log_normal_has_are_refused_with_the_range():
-    with pytest.raises(ValueError, match="length_p80 = 0.49 has a length_mean from 0.2.* to 0.4.*; got 0.6"):
-        fit_lognormal(0.6, 0.49)
-    with pytest.raises(ValueError, match="between 0 and 1; got 1.2"):
-        fit_lognormal(0.6, 1.2)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"segments": ()}, "segments must be at least 1"),
-        ({"refill": ("later",)}, "refill must name one or both"),
-        ({"given.kv": "drop"}, "given.kv must be 'keep' or 'recompute'"),
-        ({"active_share": 0.7, "slots_share": 0.7}, "must add up to at most 1; got 1.4"),
-        ({"given.token_step_s": -1.0}, "cost.token_step_s must be at least 0"),
-    ],
-)
-def test_settings_that_cannot_be_are_refused(change, message):
-    config = plan_base.get_config()
-    config.update_from_flattened_dict(change)
-    with pytest.raises(ValueError, match=message):
-        make_plan(PlanSettings.from_dict(config.to_dict()), None)
-
-
-def write_run(folder: pathlib.Path, steps: int = 12) -> pathlib.Path:
-    """The record of a run in steady state whose every figure can be reckoned by hand: M = 1, 4 slots, G = 2."""
-    rollout = {"output_limit": 8, "segments": 1, "samples_per_prompt": 2, "slots": 4, "kv": "recompute"}
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({"rollout": rollout}))
-    with Metrics(folder, after_step=-1) as metrics:
-        metrics.write(0, {"heldout/sampled": 0.5})
-        for step in range(1, steps + 1):
-            parts = {"decode": 0.8, "prefill": 0.02, "update": 0.4, "verify": 0.1, "weights": 0.03, "other": 0.05}
-            if step == 5:
-                parts |= {"decode": 9.0, "update": 9.0}  # this one compiles
-            values = {f"time/{name}_s": seconds for name, seconds in parts.items()} | {"time/evaluate_s": 3.0}
-            tokens = {"rollout/tokens": 20, "rollout/decode_steps": 8, "rollout/prefill_tokens": 6}
-            ended = {"rollout/finished": 4, "rollout/len_mean": 5.0, "ledger/trained": 15 * step}
-            ledger = {"ledger/uninformative": 5 * step, "ledger/error": 0, "ledger/skipped": 0}
-            compiles = {"rollout/compiles": 3 + (step >= 5), "train/compiles": 1} if step % 2 else {}
-            metrics.write(step, values | tokens | ended | ledger | {"rollout/compiles": 3 + (step >= 5)} | compiles)
-    tokenizer = ByteTokenizer(128, (10,))
-    for step in range(1, steps + 1):
-        samples = []
-        for index, length in enumerate((2, 8, 8, 2)):
-            prompt = Prompt(2 * step + index // 2, np.full(3, 65, np.int32), "1")
-            segment = Segment(np.full(length, 66, np.int32), np.zeros(length, np.float32), step, "prefill")
-            samples.append(Sample(4 * step + index, prompt, (), "").append(segment, EOS))
-        write_trace(folder, step, samples, [None] * 4, tokenizer)
-    return folder
-
-
-def test_a_run_s_lengths_and_costs_are_read_out_of_its_record(tmp_path):
-    load, schedule, cost, measured = from_run(read_run(write_run(tmp_path / "run")), slots_share=0.5, active_share=0.3)
-    assert (
-        sorted(set(load.lengths.tolist())) == [2, 8] and set(load.prompts.tolist()) == {3} and len(load.lengths) == 48
-    )
-    assert (schedule, load.output_limit, load.samples_per_prompt, load.recompute) == (Schedule(1, 4), 8, 2, True)
-    assert measured["steps"] == 10  # not the first, nor the one that compiled
-    assert measured["step_s"] == pytest.approx(1.4) and measured["trained_tokens"] == pytest.approx(20)
-    assert cost.step_s == pytest.approx(0.08) and cost.prefill_token_s == pytest.approx(0.02 / 6)
-    assert cost.released_token_s == pytest.approx(0.5 / 20)
-    assert cost.decode_s(4, 8, 20) == pytest.approx(0.8)  # whatever the shares
-    assert measured["length_mean"] == pytest.approx(5.0)
-
-
-def test_a_run_too_short_to_tell_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="compile nothing tell costs; got 0: run longer"):
-        from_run(read_run(write_run(tmp_path / "run", steps=1)))
-
-
-def script(*flags: str) -> subprocess.CompletedProcess:
-    line = [sys.executable, "launch/plan.py", "--config=configs/plan_base.py", *flags]
-    return subprocess.run(
-        line, cwd=ROOT, capture_output=True, text=True, timeout=300, env=os.environ | {"COLUMNS": "80"}
-    )
-
-
-def test_the_script_plans_from_a_run_and_predicts_that_run(tmp_path):
-    run, out = write_run(tmp_path / "run"), tmp_path / "plan"
-    done = script("segments", f"--run={run}", f"--workdir={out}", "--config.segments=1,4", "--config.steps=400")
-    assert done.returncode == 0, done.stderr
-    made = json.loads((out / "plan.json").read_text())
-    assert [(row["segments"], row["refill"]) for row in made["rows"]] == [
-        (1, "step"), (4, "step"), (1, "continuous"), (4, "continuous"),
-    ]  # fmt: skip
-    assert made["best"][0] == max(made["rows"], key=lambda row: row["trained_tokens_per_s"])
-    # Of four outputs one is nearly always of 8 tokens: 15 of 16 times, and otherwise 2 token steps do.
-    assert made["predicted"]["token_steps"] == pytest.approx(8 - 6 / 16, rel=0.02)
-    assert made["predicted"]["step_s"] == pytest.approx(made["measured"]["step_s"], rel=0.05)
-    assert (out / "plan.png").read_bytes().startswith(b"\x89PNG")
-    for word in (
-        "L = 8 tokens, G = 2",
-        "48 outputs in the run's traces",
-        "s / step",
-        "measured",
-        "Refill continuous: most",
-    ):
-        assert word in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (
-            ("segments", "--run=nowhere"),
-            "error: nowhere has no config.json and no metrics.jsonl; give the workdir of a run",
-        ),
-        (("--config.steps=3",), "want one argument, segments; got []"),
-        (("segments", "--config.given.length_men=0.3"), "error: no config key"),
-    ],
-)
-def test_a_mistyped_command_line_is_answered_in_a_line(tmp_path, flags, message):
-    done = script(*flags, f"--workdir={tmp_path}")
-    assert done.returncode == 1 and message in done.stderr + done.stdout, (done.stdout, done.stderr)
-    assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())

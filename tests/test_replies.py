@@ -24,7 +24,7 @@ def words(ids: np.ndarray) -> str:
 
 def make_replies(slots: int = 4, **changes) -> Replies:
     spec = EngineSpec(CONFIG, slots, 20 + LIMIT, Sampling(0.85), EOS_IDS, tiny.make_layout("decoding"))
-    settings = dataclasses.replace(SegmentSettings(6, LIMIT, KEEP, 4, (20,)), **changes)
+    settings = dataclasses.replace(SegmentSettings(6, LIMIT, KEEP, 4, (20,), refill_latency=0), **changes)
     return Replies(PolicyEngine(spec, tiny.SEED), tiny.make_params(CONFIG), settings, words)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ulorl_jax.io.records import Record
+from ulorl_jax.io.record_reader import Record
 from ulorl_jax.scoring import score_record
 from ulorl_jax.types import EOS, LIMIT
 

@@ -76,6 +76,7 @@ def two_steps(workdir, task, **overrides):
     return [runs.untimed(row) for row in runs.rows(workdir)]
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_run_and_another_seed_another(tmp_path, task):
     one, same, other = (two_steps(tmp_path / name, task, seed=seed) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
     assert one == same

@@ -13,7 +13,7 @@ from ulorl_jax.inputs import make_verifier
 from ulorl_jax.sections import GenerativeSettings
 from ulorl_jax.typed import build
 from ulorl_jax.verifier_data import read_pairs, to_pair
-from ulorl_jax.verifier_training import VerifierSettings
+from ulorl_jax.verifier_settings import VerifierSettings
 from ulorl_jax.verify.comparison import SAME, UNSURE
 
 SMALL = {

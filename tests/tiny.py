@@ -16,6 +16,7 @@ from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed, init_params, out
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine
 from ulorl_jax.rollout.sampling import Sampling, draw_tokens
 from ulorl_jax.rollout.segments import SegmentRollout, SegmentSettings
+from ulorl_jax.train.state import OptimizerSettings
 from ulorl_jax.types import EOS, LIMIT, Prompt, Sample, Segment
 
 VOCAB = 96
@@ -53,6 +54,22 @@ def make_params(config: Qwen3Config, seed: int = 0):
         return leaf * rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32) if is_norm else leaf
 
     return jax.tree_util.tree_map_with_path(shake, params)
+
+
+def make_optimizer_settings(**changes) -> OptimizerSettings:
+    """AdamW at a constant rate, without decay and clipping."""
+    plain = OptimizerSettings(
+        kind="adamw",
+        learning_rate=1e-2,
+        warmup_steps=0,
+        decay_steps=0,
+        b1=0.9,
+        b2=0.99,
+        eps=1e-12,
+        weight_decay=0.0,
+        clip_norm=0.0,
+    )
+    return dataclasses.replace(plain, **changes)
 
 
 def make_layout(phase: str, devices=None, **axes: int) -> Layout:

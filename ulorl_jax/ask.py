@@ -20,7 +20,7 @@ from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine, param_shardings
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.rollout.segments import KEEP, SegmentSettings
 from ulorl_jax.sections import MeshSettings, PromptSettings, TokenizerSettings
-from ulorl_jax.typed import choose, demand
+from ulorl_jax.typed import choose, demand, demand_least
 from ulorl_jax.weights import open_weights
 
 
@@ -70,7 +70,7 @@ class EngineAsk:
     def __init__(self, settings: EngineAskSettings):
         s = self.settings = settings
         for name in ("output_limit", "max_prompt_tokens", "slots", "segment_length", "prefill_rows"):
-            demand(getattr(s, name) >= 1, f"ask.engine.{name} must be at least 1", getattr(s, name), "set it to more")
+            demand_least(f"ask.engine.{name}", 1, getattr(s, name))
         width = s.max_prompt_tokens + s.output_limit
         demand(
             max(s.prefill_lengths, default=0) >= width,
@@ -113,7 +113,9 @@ class EngineAsk:
     def _read_weights(self) -> Replies:
         s, spec = self.settings, self._engine.spec
         params = self._weights.load(param_shardings(spec), spec.model.dtype)
-        segments = SegmentSettings(s.segment_length, s.output_limit, KEEP, s.prefill_rows, s.prefill_lengths)
+        segments = SegmentSettings(
+            s.segment_length, s.output_limit, KEEP, s.prefill_rows, s.prefill_lengths, refill_latency=0
+        )
         return Replies(self._engine, params, segments, self._tokenizer.decode_output)
 
     def _tokens(self, text: str) -> np.ndarray | None:

@@ -30,7 +30,8 @@ from ulorl_jax.io.metrics import write_summary
 from ulorl_jax.io.plots import plot_scores
 from ulorl_jax.io.progress import Progress
 from ulorl_jax.io.prompts import Prompts
-from ulorl_jax.io.records import RecordInProgress, read_record, sha256
+from ulorl_jax.io.record_reader import read_record
+from ulorl_jax.io.records import RecordInProgress, sha256
 from ulorl_jax.io.samples import decode_samples, encode_samples
 from ulorl_jax.io.tokenizer import Tokenizer
 from ulorl_jax.mesh import Layout, make_mesh
@@ -51,7 +52,7 @@ from ulorl_jax.sections import (
     check_prompt,
     check_verify,
 )
-from ulorl_jax.typed import build, demand
+from ulorl_jax.typed import build, demand, demand_least
 from ulorl_jax.types import Attempt, Prompt, Sample, Verdict
 from ulorl_jax.weights import Weights, open_weights
 
@@ -123,10 +124,10 @@ def check(settings: EvaluationSettings) -> None:
     """
     s, d = settings, settings.decoding
     for name in ("samples", "output_limit", "max_prompt_tokens", "slots", "segment_length", "commit_every"):
-        demand(getattr(d, name) >= 1, f"decoding.{name} must be at least 1", getattr(d, name), "set it to 1 or more")
-    demand(d.prefill_rows >= 1, "decoding.prefill_rows must be at least 1", d.prefill_rows, "8 is a good start")
-    demand(s.seed >= 0, "seed must be at least 0", s.seed, "0 would do")
-    demand(s.scoring.bootstrap >= 1, "scoring.bootstrap must be at least 1", s.scoring.bootstrap, "1000 is usual")
+        demand_least(f"decoding.{name}", 1, getattr(d, name))
+    demand_least("decoding.prefill_rows", 1, d.prefill_rows, "8 is a good start")
+    demand_least("seed", 0, s.seed)
+    demand_least("scoring.bootstrap", 1, s.scoring.bootstrap, "1000 is usual")
     Sampling(d.temperature, d.top_p, d.top_k)  # refuses what is none
     demand(bool(s.weights), "weights is the folder of the weights to evaluate", s.weights, "set --config.weights")
     demand(bool(s.data.path), "data.path is the file of the questions", s.data.path, "set --config.data.path")
@@ -250,7 +251,9 @@ class _Evaluation:
         sampling = Sampling(d.temperature, d.top_p, d.top_k)
         spec = EngineSpec(self.model, d.slots, d.context_limit, sampling, self.tokenizer.eos_ids, self.layout)
         engine = PolicyEngine(spec, s.seed)
-        segments = SegmentSettings(d.segment_length, d.output_limit, KEEP, d.prefill_rows, d.prefill_lengths)
+        segments = SegmentSettings(
+            d.segment_length, d.output_limit, KEEP, d.prefill_rows, d.prefill_lengths, refill_latency=0
+        )
         about = record.about or {"seconds": {}, "begun": 0, "samples": []}
         fresh = [Sample(p.id * d.samples + i, p) for p in self.prompts for i in range(d.samples)]
         waiting = decode_samples(about["samples"], record.arrays) + fresh[about["begun"] :]

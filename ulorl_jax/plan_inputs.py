@@ -14,7 +14,7 @@ import numpy as np
 from ulorl_jax.io.run_record import RunRecord
 from ulorl_jax.planning import Cost, Schedule, Workload, plan, warm_up
 from ulorl_jax.rollout.segments import CONTINUOUS, KEEP, RECOMPUTE, REFILLS, STEP
-from ulorl_jax.typed import build, demand
+from ulorl_jax.typed import build, demand, demand_least
 
 _NORMAL = NormalDist()
 _NO_PART = ("step", "evaluate", "warm_start", "report")  # of Algorithm 1's seconds
@@ -72,7 +72,7 @@ class PlanSettings:
             ("given.slots", 1, g.slots),
             ("given.prompt_tokens", 0, g.prompt_tokens),
         ):
-            demand(value >= least, f"{name} must be at least {least}", value, f"set it to {least} or more")
+            demand_least(name, least, value)
         known = bool(s.refill) and set(s.refill) <= set(REFILLS)
         demand(known, f"refill must name one or both of {REFILLS}", s.refill, f"the paper's: {(STEP,)}")
         demand(g.kv in (KEEP, RECOMPUTE), f"given.kv must be {KEEP!r} or {RECOMPUTE!r}", g.kv, RECOMPUTE)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ulorl_jax.typed import demand
+from ulorl_jax.typed import demand, demand_least
 
 Draw = Callable[[int], tuple[np.ndarray, np.ndarray]]  # so many samples: tokens of their outputs, of their prompts
 
@@ -86,7 +86,7 @@ class Cost:
 
     def __post_init__(self):
         for name, value in dataclasses.asdict(self).items():
-            demand(value >= 0, f"cost.{name} must be at least 0", value, "set it to 0 or more")
+            demand_least(f"cost.{name}", 0, value)
         shares = self.slots_share + self.active_share
         demand(shares <= 1, "cost.slots_share and cost.active_share must add up to at most 1", shares, "lower one")
 

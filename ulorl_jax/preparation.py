@@ -19,9 +19,10 @@ from ulorl_jax.data.sub_questions import sub_questions
 from ulorl_jax.io.files import write_atomically
 from ulorl_jax.io.folders import partial_folder, refuse_occupied
 from ulorl_jax.io.progress import Progress
-from ulorl_jax.io.records import read_record, sha256
+from ulorl_jax.io.record_reader import read_record
+from ulorl_jax.io.records import sha256
 from ulorl_jax.io.rows import write_rows
-from ulorl_jax.typed import build, choose, demand
+from ulorl_jax.typed import build, choose, demand, demand_least
 
 COLUMNS = ("question", "answer", "id", "source", "original_question", "original_answer")
 FORMATS = {name: f".{name}" for name in ("parquet", "array_record", "jsonl")}
@@ -112,14 +113,13 @@ class PreparationSettings:
             s.data.extra_fields,
             "leave out those that are there anyhow",
         )
-        least = {
-            "seed": (0, s.seed),
-            "long_references.max_characters": (1, s.long_references.max_characters),
-            "too_easy.tries": (1, s.too_easy.tries),
-            "output.examples": (0, s.output.examples),
-        }
-        for name, (lowest, value) in least.items():
-            demand(value >= lowest, f"{name} must be at least {lowest}", value, f"set it to {lowest} or more")
+        for name, least, value in (
+            ("seed", 0, s.seed),
+            ("long_references.max_characters", 1, s.long_references.max_characters),
+            ("too_easy.tries", 1, s.too_easy.tries),
+            ("output.examples", 0, s.output.examples),
+        ):
+            demand_least(name, least, value)
         demand(
             not s.steps.too_easy or bool(s.too_easy.record),
             "steps.too_easy reads the record of the start policy's evaluation, too_easy.record",

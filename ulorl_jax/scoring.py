@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ulorl_jax.io.records import Record
+from ulorl_jax.io.record_reader import Record
 from ulorl_jax.ops.scores import avg_at_k, bootstrap_interval, maj_at_k, pass_at_k
 from ulorl_jax.types import LIMIT
 
@@ -20,7 +20,7 @@ def score_record(record: Record) -> dict[str, Any]:
     and votes for nothing.
 
     Args:
-      record: from `io.records.read_record`.
+      record: from `io.record_reader.read_record`.
 
     Returns:
       JSON: "avg@K", "maj@K" and "pass@k" for each k of the header, as {"score", "low", "high",

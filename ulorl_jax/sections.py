@@ -10,7 +10,7 @@ import dataclasses
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.rollout.segments import SegmentSettings
 from ulorl_jax.train.state import KINDS, OptimizerSettings
-from ulorl_jax.typed import demand
+from ulorl_jax.typed import demand, demand_least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,8 +232,7 @@ def check_asking(asking: AskingSettings, section: str) -> None:
       ValueError: what was wrong, the value got, a value that works.
     """
     for name in ("rows", "prompts_per_row", "output_limit", "segment_length", "slots"):
-        value = getattr(asking, name)
-        demand(value >= 1, f"{section}.{name} must be at least 1", value, "set it to 1 or more")
+        demand_least(f"{section}.{name}", 1, getattr(asking, name))
     lengths = asking.row_lengths
     demand(min(lengths, default=0) >= 1, f"{section}.row_lengths must name tokens of a row", lengths, "(1024, 4096)")
 
@@ -251,8 +250,7 @@ def check_optimizer(optimizer: OptimizerSettings, section: str) -> None:
     o = optimizer
     demand(o.kind in KINDS, f"{section}.kind must be one of {KINDS}", o.kind, "adamw is the usual one")
     for name in ("learning_rate", "clip_norm"):
-        value = getattr(o, name)
-        demand(value >= 0, f"{section}.{name} must be at least 0", value, "set it to 0 or more")
+        demand_least(f"{section}.{name}", 0, getattr(o, name))
     demand(
         o.decay_steps == 0 or o.decay_steps > o.warmup_steps,
         f"{section}.decay_steps counts the warm-up, so it must be more than {section}.warmup_steps ({o.warmup_steps})",
@@ -268,8 +266,7 @@ def check_verify(verify: VerifySettings) -> None:
       ValueError: what was wrong, the value got, a value that works.
     """
     for name, least, remedy in (("workers", 1, "one per core to spare"), ("cache", 0, "0 remembers nothing")):
-        value = getattr(verify, name)
-        demand(value >= least, f"verify.{name} must be at least {least}", value, remedy)
+        demand_least(f"verify.{name}", least, getattr(verify, name), remedy)
     demand(verify.deadline_s > 0, "verify.deadline_s is in seconds, more than 0", verify.deadline_s, "5.0 is usual")
     demand(bool(verify.marker.strip()), "verify.marker stands before an answer", verify.marker, 'try "####"')
     check_asking(verify.verifier, "verify.verifier")

@@ -29,7 +29,7 @@ from ulorl_jax.sections import (
     check_verify,
 )
 from ulorl_jax.train.state import OptimizerSettings
-from ulorl_jax.typed import build, demand
+from ulorl_jax.typed import build, demand, demand_least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +113,7 @@ def check(settings: Settings) -> None:
         ("checkpoint.keep", 1, s.checkpoint.keep),
         ("traces_per_step", 0, s.traces_per_step),
     ):
-        demand(value >= least, f"{name} must be at least {least}", value, f"set it to {least} or more")
+        demand_least(name, least, value)
     m, limit = r.segments, r.output_limit
     demand(
         limit % m == 0,

@@ -47,6 +47,21 @@ def demand(holds: bool, what: str, got: Any, remedy: str) -> None:
         raise ValueError(f"{what}; got {got!r}: {remedy}")
 
 
+def demand_least(name: str, least: float, value: float, remedy: str = "") -> None:
+    """Refuses a number that is too small.
+
+    Args:
+      name: of the config key.
+      least: the smallest number that will do.
+      value: the number given.
+      remedy: what to do; "" says to set it to `least` or more.
+
+    Raises:
+      ValueError: the value is less, or not a number.
+    """
+    demand(value >= least, f"{name} must be at least {least}", value, remedy or f"set it to {least} or more")
+
+
 def choose(choices: dict[str, Any], name: str, key: str) -> Any:
     """The choice of this name.
 

@@ -4,7 +4,7 @@ import pytest
 
 from ulorl_jax.data.decisions import DROP, KEEP, Row
 from ulorl_jax.data.evaluated import Evaluated, make_too_easy, make_wrong_references
-from ulorl_jax.io.records import read_record
+from ulorl_jax.io.record_reader import read_record
 
 QUESTION = "What is  $1+1$?\n"
 

@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from ulorl_jax.io.records import FINAL, PARTIAL, UNFINISHED, RecordInProgress, read_record
+from ulorl_jax.io.record_reader import FINAL, read_record
+from ulorl_jax.io.records import PARTIAL, UNFINISHED, RecordInProgress
 
 HEADER = {"seed": 0, "sampler": {"temperature": 0.85, "top_k": 20}, "versions": {"jax": "1"}}
 PROBLEMS = [{"id": name, "question": f"{name}?", "prompt": f"<{name}?>", "reference": "1"} for name in ("z", "a", "ü")]

@@ -18,8 +18,8 @@ from ulorl_jax.models.qwen3 import (
     map_table,
     output_head,
     parameter_table,
-    rms_norm,
 )
+from ulorl_jax.models.rms_norm import rms_norm
 from ulorl_jax.ops.logprobs import token_logprobs
 from ulorl_jax.rollout.kv_cache import init_cache, make_attend
 

@@ -6,9 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from tests.tiny import make_config, make_layout, make_moe_config, make_params
+from tests.tiny import make_config, make_layout, make_moe_config, make_optimizer_settings, make_params
 from ulorl_jax.train.state import (
-    OptimizerSettings,
     init_state,
     make_optimizer,
     start_state,
@@ -19,24 +18,9 @@ from ulorl_jax.train.state import (
 CONFIG = make_config()
 
 
-def make_settings(**changes) -> OptimizerSettings:
-    plain = dict(
-        kind="adamw",
-        learning_rate=1e-2,
-        warmup_steps=0,
-        decay_steps=0,
-        b1=0.9,
-        b2=0.99,
-        eps=1e-12,
-        weight_decay=0.0,
-        clip_norm=0.0,
-    )
-    return OptimizerSettings(**(plain | changes))
-
-
 def rates(steps, **changes):
     """The learning rate of each update: under a constant gradient Adam moves a parameter by just that."""
-    optimizer = make_optimizer(make_settings(**changes))
+    optimizer = make_optimizer(make_optimizer_settings(**changes))
     params = jnp.zeros(())
     state = optimizer.init(params)
     moved = []
@@ -47,7 +31,7 @@ def rates(steps, **changes):
 
 
 def first_update(gradient, params=None, **changes):
-    optimizer = make_optimizer(make_settings(**changes))
+    optimizer = make_optimizer(make_optimizer_settings(**changes))
     params = jax.tree.map(jnp.zeros_like, gradient) if params is None else params
     return optimizer.update(gradient, optimizer.init(params), params)
 
@@ -121,7 +105,7 @@ def test_muon_moves_the_embedding_and_the_norms_as_adamw_with_nesterovs_momentum
 
 def test_muons_momentum_lies_where_its_matrix_lies_and_adamws_moments_are_of_the_rest(devices):
     layout = make_layout("training", devices, data=2, fsdp=2, tensor=2)
-    optimizer = make_optimizer(make_settings(kind="muon"))
+    optimizer = make_optimizer(make_optimizer_settings(kind="muon"))
     state = init_state(jax.random.key(0), CONFIG, optimizer, layout)
     shardings = state_shardings(CONFIG, optimizer, layout)
     assert jax.tree.leaves(jax.tree.map(lambda x: x.sharding, state)) == jax.tree.leaves(shardings)
@@ -136,7 +120,7 @@ def test_muons_momentum_lies_where_its_matrix_lies_and_adamws_moments_are_of_the
 @pytest.mark.parametrize("config", [CONFIG, make_moe_config(tie_word_embeddings=False)], ids=["dense", "experts"])
 def test_moments_lie_where_their_parameters_lie(devices, config):
     layout = make_layout("training", devices, data=2, fsdp=2, tensor=2)
-    optimizer = make_optimizer(make_settings(clip_norm=1.0))
+    optimizer = make_optimizer(make_optimizer_settings(clip_norm=1.0))
     shardings = state_shardings(config, optimizer, layout)
     for moment in ("mu", "nu"):
         assert optax.tree_utils.tree_get(shardings.opt_state, moment) == shardings.params
@@ -149,7 +133,7 @@ def test_moments_lie_where_their_parameters_lie(devices, config):
 
 def test_the_structs_a_checkpoint_is_restored_into_are_those_of_a_state(devices):
     layout = make_layout("training", devices, fsdp=8)
-    optimizer = make_optimizer(make_settings())
+    optimizer = make_optimizer(make_optimizer_settings())
     state = init_state(jax.random.key(0), CONFIG, optimizer, layout)
     structs = state_structs(CONFIG, optimizer, layout)
     assert jax.tree.structure(structs) == jax.tree.structure(state)
@@ -158,7 +142,7 @@ def test_the_structs_a_checkpoint_is_restored_into_are_those_of_a_state(devices)
 
 
 def test_the_first_weights_do_not_depend_on_the_mesh(devices):
-    optimizer = make_optimizer(make_settings())
+    optimizer = make_optimizer(make_optimizer_settings())
     one = init_state(jax.random.key(0), CONFIG, optimizer, make_layout("training"))
     eight = init_state(jax.random.key(0), CONFIG, optimizer, make_layout("training", devices, data=2, fsdp=4))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), one, eight)
@@ -166,6 +150,6 @@ def test_the_first_weights_do_not_depend_on_the_mesh(devices):
 
 def test_a_state_of_given_weights_starts_at_step_0_without_moments():
     params = make_params(CONFIG)
-    state = start_state(params, CONFIG, make_optimizer(make_settings()), make_layout("training"))
+    state = start_state(params, CONFIG, make_optimizer(make_optimizer_settings()), make_layout("training"))
     assert state.params is params and int(state.step) == 0
     assert all(not np.asarray(leaf).any() for leaf in jax.tree.leaves(state.opt_state))

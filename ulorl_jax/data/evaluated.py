@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ulorl_jax.data.decisions import DROP, KEEP, Decision, Row, Rule
 from ulorl_jax.data.references import same_answer
-from ulorl_jax.io.records import Record
+from ulorl_jax.io.record_reader import Record
 
 NO_RECORD = "no record of it"
 

@@ -17,9 +17,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
-from orbax.checkpoint import future
 
-from ulorl_jax.io.checksums import find_damage, write_checksums
+from ulorl_jax.io.checkpoint_handlers import DeviceHandler, HostHandler, HostSave
+from ulorl_jax.io.checksums import find_damage
 from ulorl_jax.types import PyTree
 
 _DEADLINE = 1800  # seconds for one asynchronous write
@@ -76,10 +76,10 @@ class Checkpoints:
         registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
         for item in ("state", "device"):
             # A folder of plain zarr files per array: one that is not asked for is not read, checksums included.
-            handler = _Device(use_ocdbt=False)
+            handler = DeviceHandler(use_ocdbt=False)
             registry.add(item, ocp.args.StandardSave, handler)
             registry.add(item, ocp.args.StandardRestore, handler)
-        registry.add("host", _HostSave, _Host())
+        registry.add("host", HostSave, HostHandler())
         self._manager = ocp.CheckpointManager(
             self._directory,
             handler_registry=registry,
@@ -140,7 +140,7 @@ class Checkpoints:
         assert json.loads(text)["host"] == host, "host state changes in JSON: use string keys, and lists for tuples"
         items = {
             "state": _in_blocks(state),
-            "host": _HostSave(text, {name: array.copy() for name, array in arrays.items()}),
+            "host": HostSave(text, {name: array.copy() for name, array in arrays.items()}),
         }
         if device is not None:
             items["device"] = _in_blocks(device)
@@ -181,7 +181,7 @@ class Checkpoints:
             self._check(directory / item, earlier)
         items = {item: ocp.args.StandardRestore(jax.tree.map(_abstract, like)) for item, like in likes.items()}
         trees = self._manager.restore(step, args=ocp.args.Composite(**items))
-        arrays = _Host().restore(directory / "host")
+        arrays = HostHandler().restore(directory / "host")
         return Restored(step, trees["state"], about["host"], arrays, None if like_device is None else trees["device"])
 
     def latest_step(self) -> int | None:
@@ -240,44 +240,6 @@ class Checkpoints:
                     f"checkpoint {directory} is of another {what}: {rows}; use the config it was saved with, or "
                     f"another directory"
                 )
-
-
-class _Device(ocp.StandardCheckpointHandler):
-    """Orbax's handler of pytrees, with checksums of the files it wrote."""
-
-    def finalize(self, directory: epath.Path) -> None:
-        super().finalize(directory)
-        write_checksums(directory)
-
-
-class _Host(ocp.handlers.AsyncCheckpointHandler):
-    """Writes `about.json` and `arrays.npz`, in process 0: every process holds the same."""
-
-    async def async_save(self, directory: epath.Path, args: _HostSave) -> list[future.Future]:  # type: ignore[override]
-        return [future.CommitFutureAwaitingContractedSignals(self._write(directory, args), name="host")]
-
-    async def _write(self, directory: epath.Path, args: _HostSave) -> None:
-        if jax.process_index() == 0:
-            (directory / "about.json").write_text(args.about)
-            with (directory / "arrays.npz").open("wb") as file:
-                np.savez(file, **{f"array/{name}": array for name, array in args.arrays.items()})  # type: ignore[arg-type]
-
-    def save(self, directory: epath.Path, args: _HostSave) -> None:  # type: ignore[override]
-        raise AssertionError("orbax saves through async_save")
-
-    def restore(self, directory: epath.Path) -> dict[str, np.ndarray]:  # type: ignore[override]
-        with (directory / "arrays.npz").open("rb") as file, np.load(file) as arrays:
-            return {name.removeprefix("array/"): arrays[name] for name in arrays.files}
-
-    def finalize(self, directory: epath.Path) -> None:
-        write_checksums(directory)
-
-
-@ocp.args.register_with_handler(_Host, for_save=True)
-@dataclasses.dataclass
-class _HostSave(ocp.args.CheckpointArgs):
-    about: str
-    arrays: dict[str, np.ndarray]
 
 
 def _in_blocks(tree: PyTree) -> ocp.args.StandardSave:

@@ -1,28 +1,33 @@
 """Pictures: of a run, from its metrics; of an evaluation, from its record; of a verifier; of a plan of segments."""
 
-import io
 import math
 import os
-import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from ulorl_jax.io.files import write_atomically
+from ulorl_jax.io.panels import (
+    BLUE,
+    GREEN,
+    GREY,
+    LEGEND,
+    ORANGE,
+    PURPLE,
+    RED,
+    TEAL,
+    Rows,
+    draw_line,
+    finish_panel,
+    label_panel,
+    make_figure,
+    save_figure,
+    series_of,
+)
 from ulorl_jax.types import LIMIT
 
-Rows = Sequence[Mapping[str, Any]]
-
-BLUE, ORANGE, GREEN, RED, PURPLE, TEAL, GREY = (
-    "#3b6fb6", "#e08a1e", "#3a9b6a", "#c8443c", "#8660a9", "#45a5b8", "#b4b4b4",
-)  # fmt: skip
-LEGEND: dict[str, Any] = {"fontsize": 8, "frameon": False}
 PHASES_SHOWN = 6  # the longest; the others are summed up
 NOT_OF_A_STEP = ("time/step_s", "time/warm_start_s")  # the sum, and what comes before the first step
 OFF_SCALE = 4.0  # medians; a step that takes longer (it compiled) is cut off, not everything else flattened
@@ -41,17 +46,17 @@ def plot_run(rows: Rows, path: str | os.PathLike[str], *, sigma: float | None) -
     Raises:
       ValueError: another ending.
     """
-    figure = _figure(12.5, 6.6)
+    figure = make_figure(12.5, 6.6)
     panels = iter(figure.subplots(2, 3, sharex=True).flat)
-    _reward(rows, _panel(next(panels), "Reward", "share correct"))
-    _entropy(rows, _panel(next(panels), "Entropy", "nats per token"), sigma)
-    _masked(rows, _panel(next(panels), "Mastered tokens of right answers", "share of response tokens"))
-    _lengths(rows, _panel(next(panels), "Output length of finished samples", "tokens"))
-    _ratio(rows, _panel(next(panels), "Off-policy", "share of tokens"))
-    _seconds(rows, _panel(next(panels), "Time by phase", "seconds per step"))
+    _reward(rows, label_panel(next(panels), "Reward", "share correct"))
+    _entropy(rows, label_panel(next(panels), "Entropy", "nats per token"), sigma)
+    _masked(rows, label_panel(next(panels), "Mastered tokens of right answers", "share of response tokens"))
+    _lengths(rows, label_panel(next(panels), "Output length of finished samples", "tokens"))
+    _ratio(rows, label_panel(next(panels), "Off-policy", "share of tokens"))
+    _seconds(rows, label_panel(next(panels), "Time by phase", "seconds per step"))
     steps = [row["step"] for row in rows] or [0]
     figure.axes[0].set_xlim(min(steps) - 0.6, max(steps) + 0.6)  # shared by all
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_scores(outputs: Rows, path: str | os.PathLike[str]) -> None:
@@ -64,9 +69,9 @@ def plot_scores(outputs: Rows, path: str | os.PathLike[str]) -> None:
     Raises:
       ValueError: another ending.
     """
-    figure = _figure(10.5, 3.6)
+    figure = make_figure(10.5, 3.6)
     left, right = figure.subplots(1, 2)
-    _panel(left, "Length by verdict", "outputs", "tokens")
+    label_panel(left, "Length by verdict", "outputs", "tokens")
     kinds = {
         "right": (GREEN, lambda row: row["reward"] == 1),
         "wrong": (BLUE, lambda row: row["reward"] == 0 and row["finished"] != LIMIT),
@@ -82,8 +87,8 @@ def plot_scores(outputs: Rows, path: str | os.PathLike[str]) -> None:
         labels = [f"{kind} ({len(lengths[kind]):,})" for kind in shown]
         colors = [kinds[kind][0] for kind in shown]
         left.hist([lengths[kind] for kind in shown], edges, stacked=True, color=colors, label=labels)
-    _finish(left)
-    _panel(right, "Problems by share of right outputs", "share of judged outputs", "problems, hardest first")
+    finish_panel(left)
+    label_panel(right, "Problems by share of right outputs", "share of judged outputs", "problems, hardest first")
     judged: dict[str, list[float]] = {}
     for row in outputs:
         if row["reward"] is not None:
@@ -93,8 +98,8 @@ def plot_scores(outputs: Rows, path: str | os.PathLike[str]) -> None:
         right.step(np.arange(len(shares)) + 1, shares, where="mid", color=BLUE, linewidth=1.6)
         right.axhline(shares.mean(), color=ORANGE, linestyle="--", linewidth=1.2, label=f"mean {shares.mean():.3f}")
     right.set_ylim(0, 1.02)
-    _finish(right)
-    _save(figure, path)
+    finish_panel(right)
+    save_figure(figure, path)
 
 
 def plot_verifier(
@@ -112,9 +117,9 @@ def plot_verifier(
     Raises:
       ValueError: another ending.
     """
-    figure = _figure(12.5, 4.2)
+    figure = make_figure(12.5, 4.2)
     left, right = figure.subplots(1, 2, width_ratios=(2.4, 1))
-    _panel(left, "Right verdicts by category", "share of pairs", "")
+    label_panel(left, "Right verdicts by category", "share of pairs", "")
     categories = list(table)
     for index, name in enumerate(next(iter(table.values()), {})):
         at = np.arange(len(categories)) + 0.27 * (index - 1)
@@ -122,15 +127,15 @@ def plot_verifier(
         left.bar(at, accuracy, 0.25, color=(BLUE, ORANGE, GREEN)[index % 3], label=name)
     left.set_xticks(range(len(categories)), categories, rotation=40, ha="right")
     left.set_ylim(0, 1.18)  # room for the legend
-    _finish(left)
-    _panel(right, "Calibration", "share that is the same", "P(same), as the verifier says")
+    finish_panel(left)
+    label_panel(right, "Calibration", "share that is the same", "P(same), as the verifier says")
     right.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.2)
     right.xaxis.set_major_locator(MaxNLocator(5))
     if bins:
         sizes = [12 + 150 * row["pairs"] / max(row["pairs"] for row in bins) for row in bins]
         right.scatter([row["score"] for row in bins], [row["same"] for row in bins], sizes, BLUE, label="tenth")
-    _finish(right)
-    _save(figure, path)
+    finish_panel(right)
+    save_figure(figure, path)
 
 
 def plot_plan(rows: Rows, best: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -144,18 +149,18 @@ def plot_plan(rows: Rows, best: Mapping[str, Any], path: str | os.PathLike[str])
     Raises:
       ValueError: another ending.
     """
-    figure = _figure(10.5, 3.6)
+    figure = make_figure(10.5, 3.6)
     left, right = figure.subplots(1, 2)
     kinds = list(dict.fromkeys(_kind(row) for row in rows))
     segments = sorted({row["segments"] for row in rows})
-    _panel(left, "Speed", "trained tokens per second", "segments (M)")
+    label_panel(left, "Speed", "trained tokens per second", "segments (M)")
     for index, kind in enumerate(kinds):
         line = sorted((row["segments"], row["trained_tokens_per_s"]) for row in rows if _kind(row) == kind)
         x, y = [segments.index(m) for m, _ in line], [speed for _, speed in line]
         color = (BLUE, ORANGE, GREEN, PURPLE, TEAL, RED)[index % 6]
         left.plot(x, y, color=color, marker="o", markersize=4, label=f"{kind[0]:,} slots, refill {kind[1]}")
     left.plot(segments.index(best["segments"]), best["trained_tokens_per_s"], "o", ms=11, mfc="none", mec=RED)
-    _panel(right, f"A step of {best['slots']:,} slots, refill {best['refill']}", "seconds", "segments (M)")
+    label_panel(right, f"A step of {best['slots']:,} slots, refill {best['refill']}", "seconds", "segments (M)")
     shown = [row for row in rows if _kind(row) == _kind(best)]
     at, base = [segments.index(row["segments"]) for row in shown], np.zeros(len(shown))
     for part, color in (("decode", BLUE), ("prefill", ORANGE), ("released", GREEN), ("rest", GREY)):
@@ -166,65 +171,49 @@ def plot_plan(rows: Rows, best: Mapping[str, Any], path: str | os.PathLike[str])
     for ax in (left, right):
         ax.set_xticks(range(len(segments)), [str(m) for m in segments])
         ax.set_ylim(0, 1.08 * ax.get_ylim()[1])
-        _finish(ax)
-    _save(figure, path)
+        finish_panel(ax)
+    save_figure(figure, path)
 
 
 def _kind(row: Mapping[str, Any]) -> tuple[int, str]:
     return row["slots"], row["refill"]
 
 
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=110, layout=ConstrainedLayoutEngine(hspace=0.06, wspace=0.03))
-    FigureCanvasAgg(figure)  # not pyplot: no global state, no display
-    return figure
-
-
-def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    path = pathlib.Path(path)
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in ("png", "svg"):
-        raise ValueError(f"a picture's name must end in .png or .svg, got {path.name!r}")
-    picture = io.BytesIO()
-    figure.savefig(picture, format=kind)
-    write_atomically(path, picture.getvalue())
-
-
 def _reward(rows: Rows, ax: Axes) -> None:
-    steps, values = _series(rows, "reward/mean")
+    steps, values = series_of(rows, "reward/mean")
     window = len(values) // 10 | 1  # odd, so that a mean is centred on its step
     if window >= 3:
         ax.plot(steps, values, color=BLUE, alpha=0.3, linewidth=1)
         ax.plot(steps, _running_mean(values, window), color=BLUE, label=f"training, mean of {window} steps")
     else:
-        _line(ax, rows, "reward/mean", "training", BLUE)
-    _line(ax, rows, "heldout/sampled", "held out, sampled", ORANGE, marker="o", markersize=4)
-    _line(ax, rows, "heldout/greedy", "held out, greedy", GREEN, marker="s", markersize=4)
+        draw_line(ax, rows, "reward/mean", "training", BLUE)
+    draw_line(ax, rows, "heldout/sampled", "held out, sampled", ORANGE, marker="o", markersize=4)
+    draw_line(ax, rows, "heldout/greedy", "held out, greedy", GREEN, marker="s", markersize=4)
     ax.set_ylim(0, 1.02)
-    _finish(ax)
+    finish_panel(ax)
 
 
 def _entropy(rows: Rows, ax: Axes, sigma: float | None) -> None:
-    _line(ax, rows, "entropy/mean", "policy", BLUE)
+    draw_line(ax, rows, "entropy/mean", "policy", BLUE)
     if sigma is not None and math.isfinite(sigma):
         ax.axhline(sigma, color=RED, linestyle="--", linewidth=1.2, label=f"sigma = {sigma:g}")
     ax.set_ylim(bottom=0)
-    _finish(ax)
+    finish_panel(ax)
 
 
 def _masked(rows: Rows, ax: Axes) -> None:
-    _line(ax, rows, "dmmpt/mpt_frac", "mastered (MPT)", TEAL)
-    _line(ax, rows, "dmmpt/masked_frac", "of these left out (DMMPT)", RED)
+    draw_line(ax, rows, "dmmpt/mpt_frac", "mastered (MPT)", TEAL)
+    draw_line(ax, rows, "dmmpt/masked_frac", "of these left out (DMMPT)", RED)
     ax.set_ylim(bottom=0)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    _finish(ax)
+    finish_panel(ax)
 
 
 def _lengths(rows: Rows, ax: Axes) -> None:
     for name, label, color in (("p99", "99th percentile", PURPLE), ("mean", "mean", BLUE), ("p50", "median", TEAL)):
-        _line(ax, rows, f"rollout/len_{name}", label, color)
+        draw_line(ax, rows, f"rollout/len_{name}", label, color)
     ax.set_ylim(bottom=0)
-    _finish(ax)
+    finish_panel(ax)
 
 
 def _seconds(rows: Rows, ax: Axes) -> None:
@@ -236,7 +225,7 @@ def _seconds(rows: Rows, ax: Axes) -> None:
     )  # other: always with the rest
     shown, rest = longest[:PHASES_SHOWN], longest[PHASES_SHOWN:]
     if not shown:
-        return _finish(ax)
+        return finish_panel(ax)
     layers = [(name.removeprefix("time/").removesuffix("_s"), spent[name]) for name in shown]
     if rest:
         layers.append(("the rest", np.sum([spent[name] for name in rest], axis=0)))
@@ -259,54 +248,19 @@ def _seconds(rows: Rows, ax: Axes) -> None:
 
 
 def _ratio(rows: Rows, ax: Axes) -> None:
-    _line(ax, rows, "ratio/clip_frac", "clipped", BLUE)
+    draw_line(ax, rows, "ratio/clip_frac", "clipped", BLUE)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
-    ax.set_ylim(0, max(1.1 * _series(rows, "ratio/clip_frac")[1].max(initial=0.0), 0.01))
+    ax.set_ylim(0, max(1.1 * series_of(rows, "ratio/clip_frac")[1].max(initial=0.0), 0.01))
     right = ax.twinx()
     right.spines[["top", "left", "bottom"]].set_visible(False)
     right.spines["right"].set_color("0.7")
     right.tick_params(labelsize=8, color="0.7", labelcolor="0.35")
     right.set_ylabel("KL, nats per token", fontsize=9, color="0.3")
-    _line(right, rows, "mismatch/kl", "sampler to trainer (right)", ORANGE)
+    draw_line(right, rows, "mismatch/kl", "sampler to trainer (right)", ORANGE)
     right.set_ylim(bottom=0)
     right.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4))
     right.yaxis.get_offset_text().set(fontsize=8, color="0.35")
-    _finish(ax, right)
-
-
-def _panel(ax: Axes, title: str, unit: str, across: str = "step") -> Axes:
-    ax.set_title(title, loc="left", fontsize=11, fontweight="bold", color="0.15")
-    ax.set_xlabel(across, fontsize=9, color="0.3")
-    ax.set_ylabel(unit, fontsize=9, color="0.3")
-    ax.grid(True, color="0.92")
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set_color("0.7")
-    ax.tick_params(labelsize=8, color="0.7", labelcolor="0.35", labelbottom=True)
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
-    return ax
-
-
-def _finish(ax: Axes, *others: Axes) -> None:
-    """A legend, where matplotlib finds room, over all of one panel's axes; or a word where nothing is drawn."""
-    handles = [handle for one in (ax, *others) for handle in one.get_legend_handles_labels()[0]]
-    if handles:
-        (ax, *others)[-1].legend(handles=handles, **LEGEND)
-    else:
-        ax.text(0.5, 0.5, "nothing measured", transform=ax.transAxes, ha="center", va="center", color="0.6", fontsize=9)
-
-
-def _line(ax: Axes, rows: Rows, name: str, label: str, color: str, **style: Any) -> None:
-    steps, values = _series(rows, name)
-    if len(values) == 1:
-        style = {"marker": "o", "markersize": 4} | style
-    if len(values):
-        ax.plot(steps, values, color=color, label=label, linewidth=1.6, **style)
-
-
-def _series(rows: Rows, name: str) -> tuple[np.ndarray, np.ndarray]:
-    points = [(row["step"], row[name]) for row in rows if name in row and math.isfinite(row[name])]
-    return np.array([step for step, _ in points]), np.array([value for _, value in points], float)
+    finish_panel(ax, right)
 
 
 def _finite(value: float) -> float:

@@ -14,7 +14,6 @@ that length; whatever a kill left behind it is made again.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
 import hashlib
 import io
@@ -22,77 +21,16 @@ import json
 import os
 import pathlib
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ulorl_jax.io.files import write_atomically
+from ulorl_jax.io.record_reader import FINAL, dump, parse, whole_lines
 
-FINAL, PARTIAL, UNFINISHED = "record.jsonl", "record.partial.jsonl", "unfinished.npz"
-NEEDED = {  # of each kind of line; what a header needs, its reader says
-    "header": (),
-    "problem": ("id", "question", "prompt", "reference"),
-    "output": ("problem", "sample", "output", "num_tokens", "finished", "answer", "reward", "reason"),
-}
+PARTIAL, UNFINISHED = "record.partial.jsonl", "unfinished.npz"
 ABOUT = "about"  # the name of the JSON text among the arrays
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """A record as it was read.
-
-    Attributes:
-      header: of the first line, all that decides the outputs.
-      problems: by id, in the order of the data: "question", "prompt", "reference".
-      outputs: in the file's order: "problem", "sample", "output", "num_tokens",
-        "finished", "answer" (or None), "reward" (1.0, 0.0, or None for an error), "reason".
-    """
-
-    header: dict[str, Any]
-    problems: dict[str, dict[str, Any]]
-    outputs: list[dict[str, Any]]
-
-
-def read_record(path: str | os.PathLike[str]) -> Record:
-    """Reads a record, also one that is being made: a last line without its end is left out.
-
-    Args:
-      path: of the file, or the folder of an evaluation that is finished.
-
-    Returns:
-      The record.
-
-    Raises:
-      ValueError: no such file, or a line that is not of a record; names file and line.
-    """
-    path = pathlib.Path(path)
-    path = path / FINAL if path.is_dir() else path
-    if not path.is_file():
-        raise ValueError(f"no such record: {path}; give the {FINAL} of an evaluation, or its folder")
-    header: dict[str, Any] | None = None
-    problems: dict[str, dict[str, Any]] = {}
-    outputs = []
-    for number, line in enumerate(_whole_lines(path), start=1):
-        row = _parse(line, f"{path}:{number}")
-        kind = row.pop("kind")
-        if (kind == "header") != (number == 1):
-            raise ValueError(f"{path}:{number}: the header of a record is its first line; got a line of {kind!r}")
-        if lacking := [name for name in NEEDED[kind] if name not in row]:
-            raise ValueError(f"{path}:{number}: the {kind} lacks {lacking}; this is no record of an evaluation")
-        if kind == "header":
-            header = row
-        elif kind == "problem":
-            problems[row["id"]] = row
-        elif row["problem"] in problems:
-            outputs.append(row)
-        else:
-            raise ValueError(
-                f"{path}:{number}: an output of a problem {row['problem']!r} that the record does not have"
-            )
-    if header is None:
-        raise ValueError(f"{path} is empty, want a record; remove it")
-    return Record(header, problems, outputs)
 
 
 class RecordInProgress:
@@ -130,7 +68,7 @@ class RecordInProgress:
         self.outputs: list[dict[str, Any]] = []
         self.about: dict[str, Any] | None = None
         self.arrays: dict[str, np.ndarray] = {}
-        head = [_dump("header", header), *(_dump("problem", problem) for problem in problems)]
+        head = [dump("header", header), *(dump("problem", problem) for problem in problems)]
         self._folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as held:
             held.callback(os.close, _lock(self._folder))
@@ -167,7 +105,7 @@ class RecordInProgress:
         """
         for output in outputs:
             begin = self._file.tell()
-            self._file.write(_dump("output", output))
+            self._file.write(dump("output", output))
             self._note(output, begin, self._file.tell())
 
     def commit(self, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
@@ -226,8 +164,8 @@ class RecordInProgress:
         return self._folder / name
 
     def _check_head(self, source: pathlib.Path, head: list[bytes], free: Sequence[str]) -> dict[str, Any]:
-        lines = _whole_lines(source)
-        there = _parse(next(lines, b""), f"{source}:1")
+        lines = whole_lines(source)
+        there = parse(next(lines, b""), f"{source}:1")
         old, new = (
             _flat({name: row[name] for name in row if name not in free}) for row in (there, json.loads(head[0]))
         )
@@ -239,7 +177,7 @@ class RecordInProgress:
                 "settings of that one (its config.json)"
             )
         del there["kind"]
-        first = _dump("header", there)
+        first = dump("header", there)
         for number, problem in enumerate(head[1:], start=2):
             if next(lines, b"") != problem:
                 raise ValueError(f"{source}:{number}: not the problem that the data has now; use another --workdir")
@@ -251,7 +189,7 @@ class RecordInProgress:
             begin = file.seek(self._head_size)
             while begin < end:
                 line = file.readline()
-                output = _parse(line, f"{source}: byte {begin}")
+                output = parse(line, f"{source}: byte {begin}")
                 self._note(output, begin, begin + len(line))
                 self.outputs.append({name: value for name, value in output.items() if name not in ("kind", "output")})
                 begin += len(line)
@@ -286,25 +224,6 @@ def _lock(folder: pathlib.Path) -> int:
     except OSError:
         pass  # a file system without locks: no reason not to evaluate
     return number
-
-
-def _whole_lines(path: pathlib.Path) -> Iterator[bytes]:
-    with open(path, "rb") as file:
-        yield from (line for line in file if line.endswith(b"\n"))
-
-
-def _dump(kind: str, values: Mapping[str, Any]) -> bytes:
-    return json.dumps({"kind": kind, **values}, allow_nan=False).encode() + b"\n"
-
-
-def _parse(line: bytes, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"{where}: not a line of a record ({error}): {line[:60]!r}; move the file away") from error
-    if not isinstance(row, dict) or row.get("kind") not in ("header", "problem", "output"):
-        raise ValueError(f"{where}: not a line of a record: {line[:60]!r}; move the file away")
-    return row
 
 
 def _load(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from ulorl_jax.models.attention import packed_attention
 from ulorl_jax.models.linear import linear
 from ulorl_jax.models.moe import moe_mlp
+from ulorl_jax.models.rms_norm import rms_norm
 from ulorl_jax.models.rope import RopeScaling, apply_rope, rope_angles
 
 PyTree = Any
@@ -257,22 +258,6 @@ def forward_cached(
       hidden `[C, T, D]` after the last norm, and the cache.
     """
     return _run(params, config, tokens, positions, attend, cache, lambda x, *axes: x)
-
-
-def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
-    """x / rms(x) * scale over the last axis, normalised in fp32.
-
-    Args:
-      x: `[..., D]`.
-      scale: `[D]`.
-      eps: added to the mean square.
-
-    Returns:
-      `[..., D]` in x's dtype.
-    """
-    wide = x.astype(jnp.float32)
-    normed = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + eps)
-    return normed.astype(x.dtype) * scale.astype(x.dtype)
 
 
 def _run(params, config, tokens, positions, attend, cache, constrain):

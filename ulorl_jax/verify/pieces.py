@@ -93,6 +93,7 @@ def _place(end: str) -> tuple[int, Fraction]:
 
 
 def opened(piece: Piece) -> Piece:
+    """The same interval without the points at its ends."""
     return piece._replace(low_closed=False, high_closed=False)
 
 

@@ -55,6 +55,7 @@ def _exact(tree: Tree) -> Fraction:
 
 
 def bits(value: Fraction) -> int:
+    """How long a fraction is: the bits of its numerator or its denominator, whichever has more."""
     return max(value.numerator.bit_length(), value.denominator.bit_length())
 
 

@@ -11,37 +11,22 @@ parent's `__main__` into every worker: all that a launch script imports (jax, to
 from __future__ import annotations
 
 import collections
-import contextlib
-import dataclasses
 import math
 import os
 import pickle
 import selectors
-import signal
-import socket
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ulorl_jax.verify import worker as program
-from ulorl_jax.verify.worker import HEAD, reason
+from ulorl_jax.verify.worker import reason
+from ulorl_jax.verify.worker_process import Result, Task, WorkerProcess
 
 START_DEADLINE_S = 120.0  # from the start of a process until its imports are done
 FAILED_STARTS = 3  # so many in a row are no accident
-END_S = 5.0  # a process that is killed is gone by then
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What became of one item: the function's value; or None and, for people, why there is none."""
-
-    value: Any
-    error: str = ""
 
 
 class WorkerPool:
@@ -76,8 +61,8 @@ class WorkerPool:
         path = [os.path.abspath(entry) for entry in sys.path]  # "" is the folder of this moment
         self._setup = pickle.dumps((path, *_name(function), memory_mb))
         self._most, self._deadline_s, self._failed_starts = workers, deadline_s, 0
-        self._workers: list[_Worker] = []
-        self._waiting: collections.deque[_Task] = collections.deque()
+        self._workers: list[WorkerProcess] = []
+        self._waiting: collections.deque[Task] = collections.deque()
         self._lock = threading.RLock()
         self._kill_all = weakref.finalize(self, _kill_all, self._workers)  # at exit, too
 
@@ -94,7 +79,7 @@ class WorkerPool:
           RuntimeError: the pool is closed; or no worker could be started, with what the last one printed.
         """
         with self._lock:
-            tasks = [_Task(item) for item in items]
+            tasks = [Task(item) for item in items]
             self._waiting.extend(tasks)
             self._failed_starts = 0
             wait = 0.0  # look first: a worker that died since the last call gets no item
@@ -167,9 +152,9 @@ class WorkerPool:
                     worker.post(pickle.dumps(message))
         starting = sum(not worker.ready for worker in self._workers)
         for _ in range(min(len(self._waiting) - starting, self._most - len(self._workers))):
-            self._workers.append(_Worker(self._setup))
+            self._workers.append(WorkerProcess(self._setup))
 
-    def _note(self, worker: _Worker, message: bytes) -> None:
+    def _note(self, worker: WorkerProcess, message: bytes) -> None:
         """A whole message has come: a worker is ready, or has done its item."""
         if not worker.ready:
             worker.ready, self._failed_starts = True, 0
@@ -182,7 +167,7 @@ class WorkerPool:
         if spent:
             self._end(worker)
 
-    def _lose(self, worker: _Worker, reason: str = "") -> None:
+    def _lose(self, worker: WorkerProcess, reason: str = "") -> None:
         """A worker is gone, perhaps by no fault of its item."""
         printed = worker.printed()
         death = self._end(worker)
@@ -197,114 +182,18 @@ class WorkerPool:
             worker.task.retried = True
             self._waiting.appendleft(worker.task)
 
-    def _end(self, worker: _Worker) -> str:
+    def _end(self, worker: WorkerProcess) -> str:
         self._workers.remove(worker)
         return worker.end()
 
-    def _limit(self, worker: _Worker) -> float:
+    def _limit(self, worker: WorkerProcess) -> float:
         """When a worker that has said nothing is late."""
         if worker.ready and not worker.task:
             return math.inf
         return worker.since + (self._deadline_s if worker.ready else START_DEADLINE_S)
 
 
-@dataclasses.dataclass(eq=False)
-class _Task:
-    item: Any
-    result: Result = Result(None, "was not run")
-    retried: bool = False
-
-
-class _Worker:
-    """The parent's side of one process: it is starting, or ready and free, or ready with a task."""
-
-    def __init__(self, setup: bytes):
-        self.ready, self._inbox = False, bytearray()
-        self.task: _Task | None = None
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (`end` closes it)
-        self.channel, theirs = socket.socketpair()
-        lifeline, self._life = os.pipe()  # nothing is written: it closes when this process ends
-        with theirs:
-            self.process = subprocess.Popen(
-                # -P: the modules beside this file do not stand before the standard library's.
-                [sys.executable, "-P", program.__file__, str(lifeline)],
-                stdin=theirs.fileno(),
-                stdout=self._log,
-                stderr=self._log,
-                pass_fds=[lifeline],
-                process_group=0,  # a terminal's Ctrl-C is not for it
-                env=os.environ | {"OMP_NUM_THREADS": "1"},  # one core each; BLAS threads would take memory_mb
-            )
-        os.close(lifeline)
-        self.channel.setblocking(False)
-        self.post(setup)
-
-    def post(self, message: bytes) -> None:
-        self.outbox = memoryview(message)
-        self.since = time.monotonic()
-        self._send()
-
-    def exchange(self) -> bytes | None:
-        """Sends and receives what it can without waiting; a message once it is whole. EOFError: it is gone."""
-        self._send()
-        try:
-            chunk = self.channel.recv(1 << 16)
-        except BlockingIOError:
-            return None
-        except ConnectionResetError:
-            chunk = b""
-        if not chunk:
-            with contextlib.suppress(subprocess.TimeoutExpired):  # its files close before it has its exit status
-                self.process.wait(1.0)
-            raise EOFError
-        self.since = time.monotonic()
-        self._inbox += chunk
-        if len(self._inbox) < HEAD.size or len(self._inbox) < HEAD.size + HEAD.unpack_from(self._inbox)[0]:
-            return None
-        message, self._inbox = bytes(self._inbox[HEAD.size :]), bytearray()
-        return message
-
-    def _send(self) -> None:
-        try:
-            while self.outbox:
-                self.outbox = self.outbox[self.channel.send(self.outbox) :]
-                self.since = time.monotonic()  # the clock starts when all is sent
-        except BlockingIOError:
-            pass
-        except (BrokenPipeError, ConnectionResetError):
-            self.outbox = memoryview(b"")  # the next receive tells
-
-    def finish(self, result: Result) -> None:
-        assert self.task
-        self.task.result, self.task = result, None
-
-    def is_stopped(self) -> bool:
-        """Whether somebody stopped it; False where the system cannot tell."""
-        with contextlib.suppress(AttributeError, ChildProcessError):  # no waitid; died in between
-            return os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOHANG) is not None
-        return False
-
-    def printed(self) -> str:
-        """The end of what it printed before it was ready."""
-        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - 2000))
-        return self._log.read().decode("utf-8", "replace").strip() or "nothing"
-
-    def end(self) -> str:
-        """Kills it, where it has not died of something else already; of what it died."""
-        self.process.kill()
-        self.channel.close()
-        self._log.close()
-        os.close(self._life)
-        with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in the kernel: it is reaped later
-            self.process.wait(END_S)
-        code = self.process.returncode or 0
-        cause = f"exit status {code}" if code >= 0 else f"signal {-code}"
-        with contextlib.suppress(ValueError):  # not a signal, or one without a name
-            cause = signal.Signals(-code).name
-        return f"the worker died ({cause})"
-
-
-def _kill_all(workers: list[_Worker]) -> None:
+def _kill_all(workers: list[WorkerProcess]) -> None:
     for worker in list(workers):
         worker.process.kill()
 

@@ -53,7 +53,7 @@ RENAMED = (
     | dict.fromkeys(("lor", "vee"), " or ")
     | dict.fromkeys(("land", "wedge"), " and ")
     | dict.fromkeys(("R", "Reals", "reals"), r"\mathbb{R}")
-    | dict.fromkeys(("rm", "bf", "it", "tt", "em", "mathstrut"), "")
+    | dict.fromkeys(("rm", "bf", "it", "tt", "em"), "")
     | {"lt": "<", "gt": ">", "div": "/", "colon": ":", "degree": "°", "lbrace": r"\{", "rbrace": r"\}"}
     | {"lbrack": "[", "rbrack": "]", "bar": r"\overline ", "lg": r"\log_{10} ", "textdollar": "$", "euro": "€"}
     | {"pounds": "£", "varphi": r"\phi ", "varepsilon": r"\epsilon ", "percent": "%"}
@@ -92,11 +92,9 @@ STEPS: list[tuple[re.Pattern[str], str]] = [
     (re.compile(r"(?<!\w)(?:the )?square root of (\d+)\Z"), r"\\sqrt{\1}"),
     (re.compile(r"\A(\d+) root (\d+)\Z"), r"\1\\sqrt{\2}"),
     (re.compile(r"\A(\d+) times (?=\\sqrt)"), r"\1"),
-    (re.compile(r"(?<![\w.])(\d+|[a-z]) squared\b"), r"\1^2"),
-    (re.compile(r"(?<![\w.])(\d+|[a-z]) cubed\b"), r"\1^3"),
+    *((re.compile(rf"(?<![\w.])(\d+|[a-z]) {word}\b"), rf"\1^{n}") for word, n in (("squared", 2), ("cubed", 3))),
     (re.compile(r"\A(\d+|[a-z]) to the (?:power(?: of)? )?(\d+)(?:th|st|nd|rd)?(?: power)?\Z"), r"\1^{\2}"),
-    (re.compile(r"(?<=[\d)}]) plus (?=\d|[a-z]\b|\\|\()"), "+"),
-    (re.compile(r"(?<=[\d)}]) minus (?=\d|[a-z]\b|\\|\()"), "-"),
+    *((re.compile(rf"(?<=[\d)}}]) {word} (?=\d|[a-z]\b|\\|\()"), s) for word, s in (("plus", "+"), ("minus", "-"))),
     (re.compile(r"\bcbrt\s*(?=\()"), r"\\sqrt[3]"),
     (re.compile(rf"\\(?:{ARROWS})(?![A-Za-z])\s*(?:\{{\s*{AXIS}\s*\}}|{AXIS})"), r" \1\2 "),
     (
