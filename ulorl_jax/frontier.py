@@ -132,7 +132,7 @@ class Frontier:
         self.experience.add(list(rest), [Verdict(**verdict) for verdict in host["verdicts"]])
         if device is not None:
             key = jax.random.wrap_key_data(device.key)
-            self.rollout.state = dataclasses.replace(device, key=key)
+            self.rollout.resume(dataclasses.replace(device, key=key))
 
 
 def fingerprint(settings: Settings, prompts: str, eos_ids: Sequence[int]) -> dict[str, Any]:
