@@ -7,6 +7,7 @@ what samples of one prompt have in common they may hold together. A page is free
 from __future__ import annotations
 
 import dataclasses
+import heapq
 from collections import Counter
 from collections.abc import Hashable, Sequence
 
@@ -42,7 +43,7 @@ class Pages:
 
     def __init__(self, count: int, size: int):
         self.count, self.size = count, size
-        self._free = list(range(count))[::-1]  # the lowest is taken first
+        self._free = list(range(count))  # a heap: the lowest is taken first, so a run that goes on takes the same ones
         self._held: dict[int, list[int]] = {}
         self._holders: Counter[int] = Counter()
         self._offered: dict[Hashable, list[int]] = {}
@@ -93,7 +94,7 @@ class Pages:
 
     def release(self, slot: int) -> None:
         """Takes all pages from a slot; those that another one holds too stay that one's."""
-        for page in reversed(self._held.pop(slot, [])):
+        for page in self._held.pop(slot, []):
             self._drop(page)
 
     def forget(self) -> None:
@@ -109,12 +110,12 @@ class Pages:
         """
         self._held = {slot: list(pages) for slot, pages in held.items()}
         self._holders = Counter(page for pages in held.values() for page in pages)
-        self._free = [page for page in range(self.count) if page not in self._holders][::-1]
+        self._free = [page for page in range(self.count) if page not in self._holders]
         self.forget()
 
     def _grow(self, slot: int, more: int) -> None:
         assert more <= self.free, f"slot {slot} wants {more} pages, {self.free} are free"
-        new = [self._free.pop() for _ in range(more)]
+        new = [heapq.heappop(self._free) for _ in range(more)]
         self._held[slot] += new
         self._holders.update(new)
 
@@ -122,6 +123,6 @@ class Pages:
         self._holders[page] -= 1
         if not self._holders[page]:
             del self._holders[page]
-            self._free.append(page)
+            heapq.heappush(self._free, page)
             if page in self._key_of:
                 del self._offered[self._key_of.pop(page)]
