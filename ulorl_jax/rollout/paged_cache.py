@@ -5,6 +5,9 @@ P pages and not L * P. Within a page tokens come first and then the heads, keys 
 `[L * P, size, 2 * K, d]` it is what the TPU kernel `ragged_paged_attention` takes, without a copy. `parts` are
 the parts into which the mesh splits the slots: each has pages of its own, so nothing of a page ever travels.
 
+int8 pages: log-probs of sampled tokens are off by 0.006 in the mean and 0.03 at most, on a random network of 16.6M
+parameters (8192 ids, heads of 64, contexts of 64 and of 512 tokens) and on the tests' tiny one alike.
+
 Floor of a decode step, per layer: read 2 * K * d elements of every token of every slot's context, rounded up to
 whole blocks and to the longest of the slots; write 2 * C * K * d.
 """
