@@ -70,6 +70,13 @@ def get_config() -> ml_collections.ConfigDict:
     r.segments = 8  # M: a step decodes at most L / M tokens of a sample; 1 is ordinary synchronous RL
     r.samples_per_prompt = 8  # G (paper 4.1)
     r.slots = 1024  # C, samples decoded side by side (paper 4.1: 128 prompts x 8)
+    # One pool of keys and values that all slots share, in pages; a sample takes them as it grows. When they run out no
+    # more samples are admitted, then the one with the shortest context gives its pages up, waits with its tokens and is
+    # prefilled again when there is room (rollout/evicted). 0: every slot has room for its longest context.
+    r.pages = p = ml_collections.ConfigDict()
+    p.count = 0  # pages; a multiple of the parts the mesh splits slots into, each of them holding one longest context
+    p.size = 64  # tokens per page; the G samples of a group share their prompt's full pages
+    p.dtype = "model"  # model.dtype, or "int8", a scale for each token and head: log-probs are then off by some 0.01
     r.kv = "recompute"  # after an update the cache of an unfinished sample is prefilled again (paper), or "keep"
     r.refill = "step"  # a free slot gets its next sample at the next step (paper), or "continuous": within the segment
     r.refill_latency = 16  # decode steps that it may stay empty then; samples that are placed together share a prefill

@@ -40,6 +40,23 @@ def test_a_token_of_30b_a3b_costs_96_kib_of_cache():
     assert term.total == 1024 * 132_096 * 96 * 1024 and term.note == "96 KiB per token"
 
 
+@pytest.mark.parametrize(("dtype", "each"), [("model", 4 * 16), ("int8", 16 + 4)])
+def test_the_hand_count_of_pages_is_what_the_pool_takes(dtype, each, devices):
+    mesh = {"data": 2, "fsdp": 2, "tensor": 2}
+    pages = {"rollout.pages.count": 96, "rollout.pages.size": 8, "rollout.pages.dtype": dtype}
+    settings = runs.settings({f"mesh.{axis}": size for axis, size in mesh.items()} | pages)
+    r = settings.rollout
+    layout = Layout(make_mesh(**mesh), "decoding")
+    spec = EngineSpec(settings.model, r.slots, settings.context_limit, r.sampling, (10,), layout, r.pages)
+    cache = PolicyEngine(spec, 0).init_decode_state().cache
+    pool = jax.tree.leaves((cache.pages, cache.scales))
+    term = {term.name: term for term in memory_terms(settings)}["KV cache"]
+    # 96 pages of 8 tokens, one layer, two heads' keys and values; in four parts, with one head each on a device.
+    assert term.total == 96 * 8 * 1 * 4 * each == sum(leaf.nbytes for leaf in pool)
+    assert term.per_device == sum(leaf.addressable_shards[0].data.nbytes for leaf in pool) == term.total / 8
+    assert "room for 768 tokens" in term.note
+
+
 @pytest.mark.parametrize("mesh", [{"data": 1, "fsdp": 8, "tensor": 1}, {"data": 2, "fsdp": 2, "tensor": 2}])
 def test_the_hand_count_is_what_the_arrays_of_a_run_take(mesh, devices):
     settings = runs.settings({f"mesh.{axis}": size for axis, size in mesh.items()})

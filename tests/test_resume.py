@@ -9,6 +9,8 @@ from tests import runs
 
 pytestmark = pytest.mark.slow
 KEEP = {"rollout.kv": "keep", "train.updates_per_step": 2}
+# 24 slots of up to 48 tokens, and room for a fifth of that.
+PAGES = KEEP | {"rollout.refill": "continuous", "rollout.pages.count": 115, "rollout.pages.size": 2}
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +109,16 @@ def test_killed_with_a_kept_cache_it_ends_as_if_nothing_had_been(tmp_path, task,
         kind for sample in runs.last_checkpoint(tmp_path / "run").host["samples"] for *_, kind in sample["segments"]
     }
     assert kinds == {"prefill", "keep"}
+
+
+def test_killed_with_a_kept_pool_of_pages_that_is_too_small_for_all_it_ends_as_if_nothing_had_been(tmp_path, task):
+    runs.run(tmp_path / "uninterrupted", task | PAGES)
+    kill_in_the_middle_of_a_step(tmp_path / "run", task | PAGES)
+    runs.run(tmp_path / "run", task | PAGES)
+    assert_equal(tmp_path / "run", tmp_path / "uninterrupted")
+    rows = runs.rows(tmp_path / "run")
+    assert sum(row.get("rollout/evicted", 0) for row in rows) > 0
+    assert max(row.get("pool/waiting", 0) for row in rows) > 0
 
 
 def test_the_comparison_tells_runs_of_two_policies_apart(uninterrupted, uninterrupted_keep):

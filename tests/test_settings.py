@@ -131,6 +131,14 @@ REFUSALS = [
         ["rollout.prefill_lengths", "got (64,)", "add 209"],
         {"rollout.prefill_lengths": [64, 209]},
     ),
+    ({"rollout.pages.count": -1}, ["rollout.pages.count", "got -1", "0 or more"], {"rollout.pages.count": 0}),
+    ({"rollout.pages.size": 0}, ["rollout.pages.size", "got 0", "1 or more"], {"rollout.pages.size": 1}),
+    ({"rollout.pages.dtype": "int4"}, ["rollout.pages.dtype", "got 'int4'", "model"], {"rollout.pages.dtype": "int8"}),
+    (
+        {"rollout.pages.count": 799, "rollout.segments": 1, "loss.importance": "tois"},
+        ["loss.importance=tois", "under 800", "got 799", "0 (no pages)"],  # 200 slots of 209 tokens, pages of 64
+        {"rollout.pages.count": 800, "rollout.segments": 1, "loss.importance": "tois"},
+    ),
     ({"rollout.kv": "flush"}, ["rollout.kv must be 'keep' or 'recompute'", "got 'flush'"], {"rollout.kv": "recompute"}),
     ({"rollout.refill": "now"}, ["rollout.refill must be one of", "got 'now'", "step"], {"rollout.refill": "step"}),
     ({"rollout.refill_latency": -1}, ["rollout.refill_latency", "got -1"], {"rollout.refill_latency": 0}),
@@ -266,6 +274,9 @@ def test_a_network_that_cannot_be_built_is_refused_before_anything_else():
         ({"train.rows_per_micro_batch": 12}, (8, 4), ["multiple of 8", "got 12", "16 would work"], 16),
         ({"warm_start.rows": 6}, (4, 4), ["multiple of 4", "got 6", "8 would work"], 8),
         ({"rollout.slots": 201}, (4, 8), ["multiple of 8", "got 201", "208 would work"], 208),
+        ({"rollout.pages.count": 3}, (4, 1), ["at least 4", "209 tokens", "got 3", "4 would work"], 4),
+        ({"rollout.pages.count": 30}, (4, 8), ["multiple of 8", "at least 32", "got 30", "32 would work"], 32),
+        ({"rollout.pages.count": 33}, (4, 8), ["multiple of 8", "at least 32", "got 33", "40 would work"], 40),
     ],
 )
 def test_what_the_mesh_cannot_split_is_refused_with_the_next_size_it_can(wrong, ways, said, remedy):

@@ -14,6 +14,7 @@ import numpy as np
 from ulorl_jax.mesh import Layout, make_mesh
 from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed, init_params, output_head
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine
+from ulorl_jax.rollout.pages import PageSettings
 from ulorl_jax.rollout.sampling import Sampling, draw_tokens
 from ulorl_jax.rollout.segments import SegmentRollout, SegmentSettings
 from ulorl_jax.train.state import OptimizerSettings
@@ -96,10 +97,11 @@ def make_rollout(
     engine: type[PolicyEngine] = PolicyEngine,
     prompt_limit: int = 20,
     refill_latency: int = 16,
+    pages: PageSettings = PageSettings(),  # noqa: B008 (frozen)
 ) -> SegmentRollout:
     """Slots without samples; contexts hold a prompt of up to `prompt_limit` tokens and the output."""
     width = prompt_limit + output_limit
-    spec = EngineSpec(config, slots, width, sampling, eos_ids, layout or make_layout("decoding"))
+    spec = EngineSpec(config, slots, width, sampling, eos_ids, layout or make_layout("decoding"), pages)
     settings = SegmentSettings(output_limit // segments, output_limit, kv, 4, (prompt_limit, width), refill_latency)
     return SegmentRollout(engine(spec, SEED), settings)
 

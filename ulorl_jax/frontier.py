@@ -132,7 +132,7 @@ class Frontier:
         self.experience.add(list(rest), [Verdict(**verdict) for verdict in host["verdicts"]])
         if device is not None:
             key = jax.random.wrap_key_data(device.key)
-            self.rollout.state = dataclasses.replace(device, key=key)
+            self.rollout.resume(dataclasses.replace(device, key=key))
 
 
 def fingerprint(settings: Settings, prompts: str, eos_ids: Sequence[int]) -> dict[str, Any]:
@@ -148,6 +148,8 @@ def fingerprint(settings: Settings, prompts: str, eos_ids: Sequence[int]) -> dic
     """
     s = settings
     kept = {"slots": s.rollout.slots, "context_limit": s.context_limit} if s.rollout.kv == KEEP else {}
+    if kept and s.rollout.pages.count:
+        kept |= {f"pages.{name}": value for name, value in dataclasses.asdict(s.rollout.pages).items()}
     # What the cursor and the prompts' ids stand for.
     order = {f"data.{name}": getattr(s.data, name) for name in ("generate", "max_prompt_tokens", "shuffle")}
     sources = {f"data.train.{name}": dataclasses.asdict(source) for name, source in s.data.train.items()}

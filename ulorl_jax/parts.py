@@ -147,7 +147,8 @@ def make_engine(
       The engine.
     """
     s = settings
-    spec = EngineSpec(s.model, s.rollout.slots, s.context_limit, sampling, tuple(tokenizer.eos_ids), layout)
+    eos_ids, pages = tuple(tokenizer.eos_ids), s.rollout.pages
+    spec = EngineSpec(s.model, s.rollout.slots, s.context_limit, sampling, eos_ids, layout, pages)
     return PolicyEngine(spec, seed)
 
 

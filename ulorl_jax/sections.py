@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from ulorl_jax.rollout.pages import PageSettings
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.rollout.segments import SegmentSettings
 from ulorl_jax.train.state import KINDS, OptimizerSettings
@@ -126,6 +127,7 @@ class RolloutSettings:
     segments: int
     samples_per_prompt: int
     slots: int
+    pages: PageSettings
     kv: str
     refill: str
     refill_latency: int

@@ -11,6 +11,7 @@ import dataclasses
 from typing import Any
 
 from ulorl_jax.models.qwen3 import Qwen3Config
+from ulorl_jax.rollout.pages import DTYPES
 from ulorl_jax.rollout.segments import KEEP, RECOMPUTE, REFILLS, STEP
 from ulorl_jax.sections import (
     CheckpointSettings,
@@ -89,6 +90,8 @@ def check(settings: Settings) -> None:
         ("rollout.segments", 1, r.segments),
         ("rollout.output_limit", 1, r.output_limit),
         ("rollout.slots", 1, r.slots),
+        ("rollout.pages.count", 0, r.pages.count),
+        ("rollout.pages.size", 1, r.pages.size),
         ("rollout.refill_latency", 0, r.refill_latency),
         ("rollout.samples_per_prompt", 2, r.samples_per_prompt),
         ("rollout.prefill_rows", 1, r.prefill_rows),
@@ -164,6 +167,15 @@ def check(settings: Settings) -> None:
         (m, r.refill),
         "set them so, or loss.importance=pois or sais",
     )
+    demand(r.pages.dtype in DTYPES, f"rollout.pages.dtype must be one of {DTYPES}", r.pages.dtype, "model")
+    everybody = r.slots * r.pages.holding(s.context_limit)
+    demand(
+        s.loss.importance != "tois" or not r.pages.count or r.pages.count >= everybody,
+        f"loss.importance=tois means a whole output drawn by one policy, but where rollout.pages.count is under "
+        f"{everybody}, room for all slots, a sample may have to leave and go on at a later step",
+        r.pages.count,
+        f"{everybody}, 0 (no pages), or loss.importance=pois or sais",
+    )
     demand(
         s.loss.importance != "tois" or not s.verify.overlap,
         "loss.importance=tois trains on the newest policy's outputs alone, verify.overlap on those of a step before",
@@ -218,3 +230,12 @@ def check_mesh(settings: Settings, row_ways: int, slot_ways: int) -> None:
             value,
             f"{up} would work",
         )
+    pages = settings.rollout.pages
+    least = slot_ways * pages.holding(settings.context_limit)
+    demand(
+        not pages.count or (pages.count >= least and pages.count % slot_ways == 0),
+        f"rollout.pages.count must be 0 (no pages), or a multiple of {slot_ways}, the parts the mesh splits slots "
+        f"into, and at least {least}: one longest context of {settings.context_limit} tokens in each part",
+        pages.count,
+        f"{max(-(-pages.count // slot_ways) * slot_ways, least)} would work",
+    )

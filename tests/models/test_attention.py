@@ -1,9 +1,10 @@
 """Attention against loops, and its two forms against each other."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ulorl_jax.models.attention import cached_attention, packed_attention
+from ulorl_jax.models.attention import blockwise_attention, cached_attention, packed_attention
 
 H, K, D = 4, 2, 8
 
@@ -59,3 +60,30 @@ def test_scores_a_thousand_apart_stay_finite_in_bfloat16():
     q, k, v = (jnp.asarray(x * 100, jnp.bfloat16) for x in arrays(4, (1, 5, H, D), (1, 5, K, D), (1, 5, K, D)))
     out = packed_attention(q, k, v, jnp.ones((1, 5), int))
     assert out.dtype == jnp.bfloat16 and bool(jnp.isfinite(out.astype(jnp.float32)).all())
+
+
+def blocks_of(cache, size):
+    """Block i of a cache [B, K, W, d] as `blockwise_attention` reads it."""
+
+    def read(i):
+        block = jax.lax.dynamic_slice_in_dim(cache, i * size, size, axis=3).swapaxes(2, 3)
+        return block[0], block[1]
+
+    return read
+
+
+def test_block_by_block_is_the_same_as_at_once():
+    q, k, v = arrays(5, (3, 2, H, D), (3, K, 12, D), (3, K, 12, D))
+    positions = jnp.array([[0, 1], [3, 4], [9, 10]])
+    whole = cached_attention(q, k, v, positions)
+    for size in (1, 3, 4, 12):
+        got = blockwise_attention(q, blocks_of(jnp.stack([k, v]), size), positions, size)
+        np.testing.assert_allclose(got, whole, atol=1e-5)
+
+
+def test_a_block_beyond_the_longest_context_is_never_read():
+    q, k, v = arrays(6, (2, 1, H, D), (2, K, 12, D), (2, K, 12, D))
+    positions = jnp.array([[2], [7]])
+    poisoned = jnp.stack([k, v]).at[:, :, :, 8:].set(jnp.nan)  # NaN times a weight of 0 would be NaN
+    got = blockwise_attention(q, blocks_of(poisoned, 4), positions, 4)
+    np.testing.assert_allclose(got, cached_attention(q, k, v, positions), atol=1e-5)

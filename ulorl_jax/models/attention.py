@@ -4,6 +4,8 @@ Queries `[B, T, H, d]` come already scaled by d ** -0.5; K key heads each serve 
 query heads. Softmax is in fp32 whatever the inputs are.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -40,6 +42,49 @@ def cached_attention(q: jax.Array, k: jax.Array, v: jax.Array, positions: jax.Ar
     """
     visible = jnp.arange(k.shape[2]) <= positions[:, :, None]
     return _attend(q, k, v, visible)
+
+
+def blockwise_attention(
+    q: jax.Array,
+    read: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
+    positions: jax.Array,
+    block: int,
+) -> jax.Array:
+    """The same over a cache that is read block by block: the cost follows the longest context, not the cache's width.
+
+    The softmax is summed up as the blocks come by; a block beyond the longest context is never read, and one beyond
+    a query's own position changes nothing of its result.
+
+    Args:
+      q: `[B, T, H, d]`, scaled; T = 1 when decoding.
+      read: of a block's number i (`[]` i32): its keys and values, `[B, n, K, d]` each, of positions i * n and on.
+      positions: `[B, T]` i32, position of each query; it sees what lies at its position and before.
+      block: n, tokens in a block.
+
+    Returns:
+      `[B, T, H, d]`.
+    """
+    batch, length, heads, head_dim = q.shape
+    kv_heads = jax.eval_shape(read, jnp.int32(0))[0].shape[2]
+    grouped = q.reshape(batch, length, kv_heads, heads // kv_heads, head_dim)
+
+    def step(i, carry):
+        top, total, out = carry
+        k, v = read(i)
+        scores = jnp.einsum("btkgd,bwkd->bkgtw", grouped, k, preferred_element_type=jnp.float32)
+        visible = i * block + jnp.arange(block) <= positions[:, :, None]
+        scores = jnp.where(visible[:, None, None], scores, MASKED)
+        higher = jnp.maximum(top, jnp.max(scores, axis=-1))
+        # Block 0 holds a visible position of every query: from there on `higher` is finite and MASKED weighs 0.
+        weights = jnp.exp(scores - higher[..., None])
+        fade = jnp.exp(top - higher)
+        new = jnp.einsum("bkgtw,bwkd->bkgtd", weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
+        return higher, total * fade + jnp.sum(weights, axis=-1), out * fade[..., None] + new
+
+    zeros = jnp.zeros((batch, kv_heads, heads // kv_heads, length), jnp.float32)
+    start = zeros + MASKED, zeros, jnp.zeros((*zeros.shape, head_dim), jnp.float32)
+    _, total, out = jax.lax.fori_loop(0, jnp.max(positions) // block + 1, step, start)
+    return (out / total[..., None]).transpose(0, 3, 1, 2, 4).reshape(q.shape).astype(q.dtype)
 
 
 def _attend(q, k, v, visible):

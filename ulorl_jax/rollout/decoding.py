@@ -17,8 +17,10 @@ import jax.numpy as jnp
 
 from ulorl_jax.mesh import Layout
 from ulorl_jax.models.qwen3 import Qwen3Config, forward_cached, map_table, output_head
-from ulorl_jax.rollout import kv_cache
+from ulorl_jax.rollout import kv_cache, paged_cache
 from ulorl_jax.rollout.kv_cache import KVCache
+from ulorl_jax.rollout.paged_cache import PagedCache
+from ulorl_jax.rollout.pages import PageSettings
 from ulorl_jax.rollout.sampling import Sampling, draw_tokens
 
 PyTree = Any
@@ -46,7 +48,7 @@ class DecodeState:
     """C slots; lives on the device from one training step to the next.
 
     Attributes:
-      cache: `[L, C, K, W, d]`.
+      cache: `[L, C, K, W, d]`, or a pool of pages.
       tokens: `[C]` i32, last known token of the slot, the next step's input.
       lengths: `[C]` i32, its position: keys and values before it are in the cache.
       limits: `[C]` i32, prompt + L: the context length at which the sample is truncated.
@@ -56,7 +58,7 @@ class DecodeState:
       key: the run's PRNG key.
     """
 
-    cache: KVCache
+    cache: KVCache | PagedCache
     tokens: jax.Array
     lengths: jax.Array
     limits: jax.Array
@@ -95,6 +97,7 @@ class EngineSpec:
       sampling: how tokens are drawn.
       eos_ids: ids that end a sample.
       layout: the decoding layout.
+      pages: the pool that the slots share; without pages every slot has room for W positions.
     """
 
     model: Qwen3Config
@@ -103,11 +106,17 @@ class EngineSpec:
     sampling: Sampling
     eos_ids: tuple[int, ...]
     layout: Layout
+    pages: PageSettings = PageSettings()
+
+    @property
+    def parts(self) -> int:
+        """Into how many the mesh splits the slots, and the pages with them."""
+        return self.layout.ways("slots")
 
 
 def compiled_programs() -> int:
     """Decoding programs compiled so far in this process, of all engines: it should stop growing."""
-    programs: list[Any] = [prefill, insert, generate, generate_segment]
+    programs: list[Any] = [prefill, insert, assign_pages, generate, generate_segment]
     return sum(program._cache_size() for program in programs)
 
 
@@ -124,12 +133,15 @@ def param_shardings(spec: EngineSpec) -> PyTree:
 
 
 def _constrain_state(spec: EngineSpec, state: DecodeState) -> DecodeState:
-    def pin(x):
-        axes = kv_cache.AXES if x.ndim == 5 else ("slots",) if x.ndim == 1 else ()
-        return spec.layout.constrain(x, *axes)
-
-    key = state.key
-    return dataclasses.replace(jax.tree.map(pin, dataclasses.replace(state, key=None)), key=key)
+    cache = state.cache
+    cache = (
+        paged_cache.constrain(cache, spec.layout)
+        if isinstance(cache, PagedCache)
+        else kv_cache.constrain(cache, spec.layout)
+    )
+    names = [field.name for field in dataclasses.fields(state) if field.name not in ("cache", "key")]
+    pinned = {name: spec.layout.constrain(getattr(state, name), "slots") for name in names}
+    return dataclasses.replace(state, cache=cache, **pinned)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -137,7 +149,10 @@ def init_state(spec: EngineSpec, seed: int) -> DecodeState:
     def zeros():
         return jnp.zeros(spec.slots, jnp.int32)
 
-    cache = kv_cache.init_cache(spec.model, spec.slots, spec.width)
+    if spec.pages.count:
+        cache = paged_cache.init_cache(spec.model, spec.slots, spec.width, spec.pages, spec.parts)
+    else:
+        cache = kv_cache.init_cache(spec.model, spec.slots, spec.width)
     key = jax.random.key(seed)
     return _constrain_state(spec, DecodeState(cache, zeros(), zeros(), zeros(), zeros(), zeros(), zeros() > 0, key))
 
@@ -162,14 +177,20 @@ def prefill(spec: EngineSpec, params, tokens, lengths, existing: Prefix | None) 
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
-def insert(spec: EngineSpec, prefix: Prefix, state: DecodeState, rows, slots, sample_ids, limits) -> DecodeState:
+def insert(
+    spec: EngineSpec, prefix: Prefix, state: DecodeState, rows, slots, sample_ids, limits, writes
+) -> DecodeState:
     def put(into, values):
         return into.at[slots].set(values, mode="drop")
 
+    if isinstance(state.cache, PagedCache):
+        cache = paged_cache.insert_rows(state.cache, prefix.cache, rows, slots, writes, spec.layout)
+    else:
+        cache = kv_cache.insert_rows(state.cache, prefix.cache, rows, slots)
     return _constrain_state(
         spec,
         DecodeState(
-            cache=kv_cache.insert_rows(state.cache, prefix.cache, rows, slots),
+            cache=cache,
             tokens=put(state.tokens, prefix.tokens[rows]),
             lengths=put(state.lengths, prefix.lengths[rows]),
             limits=put(state.limits, limits),
@@ -181,12 +202,22 @@ def insert(spec: EngineSpec, prefix: Prefix, state: DecodeState, rows, slots, sa
     )
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def assign_pages(spec: EngineSpec, active, table) -> tuple[jax.Array, jax.Array]:
+    """A new table on the device; a slot without pages is not active any more."""
+    none = spec.pages.count // spec.parts
+    active = spec.layout.constrain(active & (table[:, 0] < none), "slots")
+    return active, spec.layout.constrain(table, *paged_cache.TABLE_AXES)
+
+
 def _step(spec: EngineSpec, params, state: DecodeState) -> tuple[DecodeState, jax.Array, jax.Array]:
     """One token per slot: the only place where tokens are drawn."""
     positions = state.lengths[:, None]
-    hidden, cache = forward_cached(
-        params, spec.model, state.tokens[:, None], positions, kv_cache.make_attend(positions), state.cache
-    )
+    if isinstance(state.cache, PagedCache):
+        attend = paged_cache.make_attend(positions, state.active, spec.layout)
+    else:
+        attend = kv_cache.make_attend(positions)
+    hidden, cache = forward_cached(params, spec.model, state.tokens[:, None], positions, attend, state.cache)
     tokens, logp = draw_tokens(
         hidden[:, 0], output_head(params), state.key, state.sample_ids, state.lengths + 1, spec.sampling
     )

@@ -5,6 +5,7 @@ What it computes is in `rollout.decoding`; here is who may ask for it, and how.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ import numpy as np
 from ulorl_jax.rollout import decoding
 from ulorl_jax.rollout.decoding import DecodeState, EngineSpec, Prefix, SegmentTokens, param_shardings
 from ulorl_jax.rollout.jetstream_api import import_engine_api
+from ulorl_jax.rollout.paged_cache import PagedCache
 
 PyTree = Any
 engine_api = import_engine_api()
@@ -25,12 +27,23 @@ class PolicyEngine(engine_api.Engine):
     Args:
       spec: what its programs are compiled for.
       seed: of every draw; see `rollout.sampling`.
+
+    Raises:
+      ValueError: the mesh cannot split the slots or the pages, or a pool cannot hold one longest context.
     """
 
     def __init__(self, spec: EngineSpec, seed: int):
         self.spec = spec
         self.seed = seed
         spec.layout.sharding("slots", shape=(spec.slots,))  # refuses slots the mesh cannot split
+        pages, parts = spec.pages, spec.parts
+        if pages.count and (pages.count % parts or pages.count // parts < pages.holding(spec.width)):
+            least = pages.holding(spec.width) * parts
+            raise ValueError(
+                f"a pool of {pages.count} pages of {pages.size} tokens cannot be used: the mesh splits it into {parts} "
+                f"equal parts, and each must hold a longest context of {spec.width} tokens; give it a multiple of "
+                f"{parts} pages, {least} or more, or 0 for none"
+            )
 
     def init_decode_state(self) -> DecodeState:
         """C empty slots, laid out over the mesh."""
@@ -57,6 +70,7 @@ class PolicyEngine(engine_api.Engine):
         slots: np.ndarray,
         sample_ids: np.ndarray,
         limits: np.ndarray,
+        writes: np.ndarray | None = None,
     ) -> DecodeState:
         """Puts contexts into slots and makes them active.
 
@@ -67,11 +81,44 @@ class PolicyEngine(engine_api.Engine):
           slots: `[R]` i32; a slot >= C is dropped (padding).
           sample_ids: `[R]` i32.
           limits: `[R]` i32, context length at which each is truncated.
+          writes: with pages, `[R, B]` i32: the page that each page of a copy is written to, see `Room.writes`. None
+            gives every slot pages for its longest context, always the same ones: the pool must hold them all.
 
         Returns:
           The new state.
+
+        Raises:
+          ValueError: the pool is too small for pages that are always the same.
         """
-        return decoding.insert(self.spec, prefix, state, rows, slots, sample_ids, limits)
+        if self.spec.pages.count and writes is None:
+            writes = self._own_pages(slots)
+        return decoding.insert(self.spec, prefix, state, rows, slots, sample_ids, limits, writes)
+
+    def assign_pages(self, state: DecodeState, table: np.ndarray) -> DecodeState:
+        """Says whose the pages are from now on.
+
+        Args:
+          state: its cache is a `PagedCache`.
+          table: `[C, B]` i32; a slot without a page in it is no longer active.
+
+        Returns:
+          The new state; it shares the pool with the old one.
+        """
+        assert isinstance(state.cache, PagedCache)
+        active, table = decoding.assign_pages(self.spec, state.active, table)
+        return dataclasses.replace(state, active=active, cache=dataclasses.replace(state.cache, table=table))
+
+    def _own_pages(self, slots: np.ndarray) -> np.ndarray:
+        """The table's rows where each slot has its own part of the pool."""
+        pages, per_part = self.spec.pages, self.spec.slots // self.spec.parts
+        blocks = pages.holding(self.spec.width)
+        if per_part * blocks * self.spec.parts > pages.count:
+            raise ValueError(
+                f"without a table every slot takes pages for its longest context ({self.spec.width} tokens), as a slot "
+                f"of JetStream's never gives any back: {self.spec.slots} slots need {self.spec.slots * blocks} pages, "
+                f"there are {pages.count}; give the engine more pages or fewer slots"
+            )
+        return (np.asarray(slots)[:, None] % per_part * blocks + np.arange(blocks)).astype(np.int32)
 
     def generate_segment(
         self,

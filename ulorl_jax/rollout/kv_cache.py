@@ -10,6 +10,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from ulorl_jax.mesh import Layout
 from ulorl_jax.models.attention import cached_attention
 from ulorl_jax.models.qwen3 import Attend, Qwen3Config
 
@@ -49,6 +50,11 @@ def init_cache(config: Qwen3Config, slots: int, width: int) -> KVCache:
     """
     shape = (config.num_hidden_layers, slots, config.num_key_value_heads, width, config.head_dim)
     return KVCache(jnp.zeros(shape, config.dtype), jnp.zeros(shape, config.dtype))
+
+
+def constrain(cache: KVCache, layout: Layout) -> KVCache:
+    """Inside jit: pins where the cache lives."""
+    return KVCache(layout.constrain(cache.k, *AXES), layout.constrain(cache.v, *AXES))
 
 
 def make_attend(positions: jax.Array) -> Attend:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -53,15 +53,29 @@ class UnfinishedPool:
             first = prompt.id * samples_per_prompt
             self.waiting.extend(Sample(first + index, prompt) for index in range(samples_per_prompt))
 
-    def place(self) -> list[int]:
-        """Moves waiting samples into free slots, both in order; returns the slots filled."""
+    def place(self, admit: Callable[[int, Sample], bool] = lambda slot, sample: True) -> list[int]:
+        """Moves waiting samples into free slots, both in order; returns the slots filled.
+
+        Args:
+          admit: whether a slot has room for a sample. Nobody overtakes one that must wait for room.
+        """
         filled = []
         for slot in self.free:
-            if not self.waiting:
-                break
-            self.slots[slot] = self.waiting.popleft()
-            filled.append(slot)
+            if self.waiting and admit(slot, self.waiting[0]):
+                self.slots[slot] = self.waiting.popleft()
+                filled.append(slot)
         return filled
+
+    def withdraw(self, samples: dict[int, Sample]) -> None:
+        """Takes samples out of their slots; they wait before all others, the longest context first.
+
+        Args:
+          samples: slot -> the sample as it waits.
+        """
+        for slot in samples:
+            self.slots[slot] = None
+        order = sorted(samples.values(), key=lambda sample: -sample.context_length)
+        self.waiting.extendleft(reversed(order))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

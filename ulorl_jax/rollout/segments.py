@@ -12,7 +12,9 @@ import numpy as np
 
 from ulorl_jax.rollout.decoding import DecodeState, SegmentTokens
 from ulorl_jax.rollout.engine import PolicyEngine
+from ulorl_jax.rollout.paged_cache import PagedCache
 from ulorl_jax.rollout.pools import UnfinishedPool
+from ulorl_jax.rollout.room import make_room
 from ulorl_jax.types import EOS, LIMIT, Sample, Segment
 
 PREFILL = "prefill"  # a new sample: the cache is this policy's own
@@ -64,8 +66,8 @@ class _Drawn:
         """Decode steps of the segment that are still to be run."""
         return self.size - self.steps
 
-    def add(self, new: SegmentTokens) -> None:
-        """What one call drew, behind what its slots hold already."""
+    def add(self, new: SegmentTokens) -> np.ndarray:
+        """What one call drew, behind what its slots hold already; returns how many tokens each slot got."""
         tokens, logp, counts, steps = jax.device_get((new.tokens, new.logp, new.counts, new.steps))
         for slot in np.flatnonzero(counts):
             at = slice(self._counts[slot], self._counts[slot] + counts[slot])
@@ -73,6 +75,7 @@ class _Drawn:
         self._counts += counts
         self.steps += int(steps)
         self.total += int(counts.sum())
+        return counts
 
     def last(self, slot: int) -> tuple[int, int]:
         """How many tokens the sample in a slot got, at least one, and the last of them."""
@@ -87,7 +90,7 @@ class _Drawn:
 
 
 class SegmentRollout:
-    """The slots: device state in `state`, the samples in them in `pool`.
+    """The slots: device state in `state`, the samples in them in `pool`, whether they have room in `room`.
 
     Args:
       engine: the decoder.
@@ -98,7 +101,14 @@ class SegmentRollout:
         self.engine = engine
         self.settings = settings
         self.pool = UnfinishedPool(engine.spec.slots)
+        self.room = make_room(engine.spec, settings.output_limit)
         self.state: DecodeState = engine.init_decode_state()
+
+    def resume(self, state: DecodeState) -> None:
+        """Goes on from a decode state that was kept; its samples are in the pool's slots already."""
+        self.state = state
+        table = np.asarray(state.cache.table) if isinstance(state.cache, PagedCache) else None
+        self.room.load(table, self.pool.occupied)
 
     def run(
         self, params: Any, policy_step: int, refill: Callable[[], None] | None = None
@@ -115,46 +125,78 @@ class SegmentRollout:
           The samples that finished (EOS or limit), in the order of their ends, lowest slot first; the others stay in
           the pool, one segment longer. And metrics: tokens, decode steps, seconds.
         """
-        pool, drawn = self.pool, _Drawn(self.engine.spec.slots, self.settings.segment_length)
-        placed = set(pool.place())
+        pool, room, drawn = self.pool, self.room, _Drawn(self.engine.spec.slots, self.settings.segment_length)
         again = self.settings.kv == RECOMPUTE
+        room.begin()
+        evicted = self._admit_again() if again else 0
+        placed = set(pool.place(room.admit))
         fresh = [(slot, sample) for slot, sample in pool.occupied if again or slot in placed]
         finished, prefilled, refilled, seconds = [], 0, 0, {PREFILL: 0.0, "decode": 0.0}
+
+        def longer(slot: int, sample: Sample, end: str = "") -> Sample:
+            """The sample with what its slot drew in this segment, if anything."""
+            tokens, logp = drawn.take(slot)
+            kv = self._kv(sample, slot in placed)
+            return sample.append(Segment(tokens, logp, policy_step, kv), end) if len(tokens) else sample
+
         while pool.occupied and drawn.left:
             began = time.perf_counter()
             prefilled += self._prefill(params, fresh)
             jax.block_until_ready(self.state.lengths)
             seconds[PREFILL] += time.perf_counter() - began
             began = time.perf_counter()
-            # Slots that stay free although they could be refilled are no reason to stop: nothing is waiting.
-            patience = self.settings.refill_latency if refill and not pool.free else None
             size = min(drawn.size, REFILL_CALL) if refill else drawn.size
-            self.state, new = self.engine.generate_segment(params, self.state, size, min(size, drawn.left), patience)
-            drawn.add(new)
+            steps, leaving = room.plan(min(size, drawn.left))
+            pool.withdraw({slot: longer(slot, sample) for slot, sample in pool.occupied if slot in leaving})
+            evicted += len(leaving)
+            self._assign_pages()
+            # Slots that stay free although they could be refilled are no reason to stop: nothing is waiting,
+            # or it waits for pages, and then a slot that ends may free enough of them.
+            patience = self.settings.refill_latency if refill and (pool.waiting or not pool.free) else None
+            self.state, new = self.engine.generate_segment(params, self.state, size, steps, patience)
+            room.grow(drawn.add(new))
             seconds["decode"] += time.perf_counter() - began
             for slot, sample in pool.occupied:
                 end = self._end(sample, *drawn.last(slot))
                 if end or not drawn.left:
-                    kv = self._kv(sample, slot in placed)
-                    sample = sample.append(Segment(*drawn.take(slot), policy_step, kv), end)
+                    sample = longer(slot, sample, end)
                     pool.slots[slot] = None if end else sample
-                    finished += [sample] if end else []
+                if end:
+                    room.release(slot)
+                    finished.append(sample)
             fresh = []
             if refill and drawn.left and pool.free:
                 refill()
-                slots = pool.place()
+                slots = pool.place(room.admit)
                 placed.update(slots)
                 refilled += len(slots)
                 fresh = [(slot, sample) for slot, sample in pool.occupied if slot in slots]
-        return finished, {
+        self._assign_pages()
+        return finished, room.metrics() | {
             "rollout/tokens": drawn.total,
             "rollout/decode_steps": drawn.steps,
             "rollout/slot_use": drawn.total / max(drawn.steps * self.engine.spec.slots, 1),
             "rollout/refilled": refilled,
+            "rollout/evicted": evicted,
             "rollout/prefill_tokens": prefilled,
             "time/prefill_s": seconds[PREFILL],
             "time/decode_s": seconds["decode"],
         }
+
+    def _admit_again(self) -> int:
+        """All samples in slots are to be prefilled anew; returns how many have no room any more and must wait."""
+        # Whoever is expensive to prefill comes first. Nothing is lost: all of them would be prefilled now anyway.
+        occupied = sorted(self.pool.occupied, key=lambda member: -member[1].context_length)
+        for slot, _ in occupied:
+            self.room.release(slot)
+        refused = {slot: sample for slot, sample in occupied if not self.room.admit(slot, sample)}
+        self.pool.withdraw(refused)
+        return len(refused)
+
+    def _assign_pages(self) -> None:
+        """Tells the device whose the pages are."""
+        if self.room.table is not None:
+            self.state = self.engine.assign_pages(self.state, self.room.table.copy())
 
     def _kv(self, sample: Sample, placed: bool) -> str:
         """Whose cache the sample's newest tokens were drawn with."""
@@ -200,4 +242,5 @@ class SegmentRollout:
         for index, (row, slot, sample) in enumerate(copies):
             row_of[index], slot_of[index], id_of[index] = row, slot, sample.id
             limit_of[index] = len(sample.prompt.tokens) + self.settings.output_limit
-        self.state = self.engine.insert_batch(prefix, self.state, row_of, slot_of, id_of, limit_of)
+        writes = self.room.writes(slot_of)
+        self.state = self.engine.insert_batch(prefix, self.state, row_of, slot_of, id_of, limit_of, writes)

@@ -1,0 +1,98 @@
+"""The pool on the device: what is written where, who sees what, and that a kernel nobody here wrote reads it."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.tiny import make_config, make_layout
+from ulorl_jax.rollout.kv_cache import KVCache
+from ulorl_jax.rollout.paged_cache import init_cache, insert_rows, make_attend, quantize
+from ulorl_jax.rollout.pages import INT8, MODEL, PageSettings
+
+CONFIG = make_config()
+C, WIDTH, PAGES, SIZE = 3, 30, 20, 4
+LAYERS, H, K, D = 2, CONFIG.num_attention_heads, CONFIG.num_key_value_heads, CONFIG.head_dim
+NONE = PAGES
+LAYER = 1
+
+
+def normal(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module", params=[MODEL, INT8])
+def filled(request):
+    """Contexts of 14, 9 and 0 tokens in pages taken at random, and the prefix they came from."""
+    layout = make_layout("decoding")
+    cache = init_cache(CONFIG, C, WIDTH, PageSettings(PAGES, SIZE, request.param), 1)
+    prefix = KVCache(normal(0, LAYERS, 2, K, 15, D), normal(1, LAYERS, 2, K, 15, D))
+    writes = np.full((4, 8), NONE, np.int32)
+    writes[0, :4], writes[1, :3] = [7, 2, 19, 0], [5, 11, 3]
+    rows, slots = np.array([1, 0, 0, 0]), np.array([0, 1, C, C])  # the last two are padding
+    return layout, insert_rows(cache, prefix, rows, slots, jnp.asarray(writes), layout), prefix
+
+
+def attend(layout, cache, positions, active, seed=2):
+    q, k, v = normal(seed, C, 1, H, D), normal(seed + 1, C, 1, K, D), normal(seed + 2, C, 1, K, D)
+    positions = jnp.asarray(positions, jnp.int32)[:, None]
+    out, cache = make_attend(positions, jnp.asarray(active), layout)(q, k, v, cache, jnp.int32(LAYER))
+    return q, k, v, out, cache
+
+
+def test_a_token_sees_its_slots_context_and_itself(filled):
+    layout, cache, prefix = filled
+    q, k, v, out, _ = attend(layout, cache, [13, 8, 0], [True, True, False])
+    for slot, (row, length) in enumerate([(1, 13), (0, 8)]):
+        for head in range(H):
+            kv = head * K // H
+            keys = np.concatenate([prefix.k[LAYER, row, kv, :length], k[slot, :, kv]])
+            values = np.concatenate([prefix.v[LAYER, row, kv, :length], v[slot, :, kv]])
+            weights = np.exp(keys @ q[slot, 0, head])
+            wanted = weights @ values / weights.sum()
+            np.testing.assert_allclose(out[slot, 0, head], wanted, atol=1e-5 if cache.scales is None else 0.15)
+
+
+def test_the_tpu_kernels_own_reference_reads_the_pool_as_it_lies(filled):
+    kernel = pytest.importorskip("jax.experimental.pallas.ops.tpu.ragged_paged_attention.kernel")
+    layout, cache, _ = filled
+    if cache.scales is not None:
+        pytest.skip("the kernel knows one scale for all keys, not one for each token and head")
+    positions = [13, 8, 0]
+    q, _, _, out, cache = attend(layout, cache, positions, [True, True, False])
+    pages = cache.pages.reshape(LAYERS * PAGES, SIZE, 2 * K, D)
+    table = np.minimum(np.asarray(cache.table), PAGES - 1) + LAYER * PAGES
+    starts, lengths = np.arange(C + 1, dtype=np.int32), np.array(positions, np.int32) + 1
+    theirs = kernel.ref_ragged_paged_attention(
+        jnp.asarray(q[:, 0]), pages, jnp.asarray(lengths), jnp.asarray(table), jnp.asarray(starts), jnp.array([C])
+    )
+    np.testing.assert_allclose(out[:2, 0], theirs[:2], atol=1e-5)
+
+
+def test_a_slot_that_is_not_active_writes_nothing(filled):
+    layout, cache, _ = filled
+    *_, after = attend(layout, cache, [13, 8, 0], [False, False, False])
+    for one, two in zip(jax.tree.leaves(cache), jax.tree.leaves(after), strict=True):
+        np.testing.assert_array_equal(one, two)
+    *_, after = attend(layout, cache, [13, 8, 0], [True, False, False])
+    changed = np.argwhere(np.any(np.asarray(after.pages) != np.asarray(cache.pages), axis=(0, 4, 5)))
+    assert changed.tolist() == [[LAYER, 0, 1]]  # position 13 is the second of its fourth page, which is page 0
+
+
+def test_what_a_page_holds_beyond_its_slots_position_is_never_seen(filled):
+    layout, cache, _ = filled
+    *_, out, _ = attend(layout, cache, [9, 4, 0], [True, True, False])
+    past = np.asarray(cache.pages).copy()
+    past[:, :, [19], 2:], past[:, :, [0, 3]], past[:, :, 11, 1:] = 99, 99, 99
+    *_, again, _ = attend(layout, dataclasses.replace(cache, pages=jnp.asarray(past)), [9, 4, 0], [True, True, False])
+    np.testing.assert_array_equal(out[:2], again[:2])
+
+
+def test_int8_values_are_within_half_a_scale_and_nothing_is_not_a_number():
+    x = np.concatenate([normal(5, 50, D) * 10.0 ** np.arange(-25, 25)[:, None], np.zeros((1, D))]).astype(np.float32)
+    values, scales = quantize(jnp.asarray(x))
+    assert values.dtype == jnp.int8 and np.abs(np.asarray(values[:-1]).astype(int)).max(axis=-1).tolist() == [127] * 50
+    gap = np.abs(np.asarray(values, np.float32) * np.asarray(scales)[:, None] - x)
+    assert (gap <= 0.5001 * np.asarray(scales)[:, None]).all() and gap[-1].max() == 0

@@ -1,0 +1,204 @@
+"""Keys and values in pages: a pool that all slots share, and a table that says which pages are whose.
+
+Layout: `[parts, L, P, size, 2 * K, d]`. A slot's pages of all layers have one number, so the host hands out
+P pages and not L * P. Within a page tokens come first and then the heads, keys and values in turn: read as
+`[L * P, size, 2 * K, d]` it is what the TPU kernel `ragged_paged_attention` takes, without a copy. `parts` are
+the parts into which the mesh splits the slots: each has pages of its own, so nothing of a page ever travels.
+
+int8 pages: log-probs of sampled tokens are off by 0.006 in the mean and 0.03 at most, on a random network of 16.6M
+parameters (8192 ids, heads of 64, contexts of 64 and of 512 tokens) and on the tests' tiny one alike.
+
+Floor of a decode step, per layer: read 2 * K * d elements of every token of every slot's context, rounded up to
+whole blocks and to the longest of the slots; write 2 * C * K * d.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from ulorl_jax.mesh import Layout
+from ulorl_jax.models.attention import blockwise_attention
+from ulorl_jax.models.qwen3 import Attend, Qwen3Config
+from ulorl_jax.rollout.kv_cache import KVCache
+from ulorl_jax.rollout.pages import INT8, PageSettings
+
+BLOCK = 128  # tokens of a slot that are looked at together: what is gathered out of the pool at one time
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class PagedCache:
+    """A pool of pages and whose they are.
+
+    Attributes:
+      pages: `[parts, L, P, size, 2 * K, d]`; head 2h is key h after norm and rotation, head 2h + 1 its value.
+      scales: `[parts, L, P, size, 2 * K]` f32, what int8 pages are multiplied by; else None.
+      table: `[C, B]` i32, the pages of each slot within its part; P: none.
+    """
+
+    pages: jax.Array
+    scales: jax.Array | None
+    table: jax.Array
+
+
+AXES = ("slots", None, None, None, "kv_heads", None)
+TABLE_AXES = ("slots", None)
+_SCALES = AXES[:-1]
+_QUERY, _NEW = ("slots", None, "heads", None), ("slots", None, "kv_heads", None)
+_PREFIX = (None, None, "kv_heads", None, None)  # every part sees all prefilled rows and takes its own
+
+
+def init_cache(config: Qwen3Config, slots: int, width: int, pages: PageSettings, parts: int) -> PagedCache:
+    """An empty pool, no page of it anybody's.
+
+    Args:
+      config: the network's shape.
+      slots: C.
+      width: W, positions a slot may need.
+      pages: how many of which size.
+      parts: into how many the mesh splits the slots.
+    """
+    shape = (parts, config.num_hidden_layers, pages.count // parts, pages.size, 2 * config.num_key_value_heads)
+    int8 = pages.dtype == INT8
+    return PagedCache(
+        jnp.zeros((*shape, config.head_dim), jnp.int8 if int8 else config.dtype),
+        jnp.zeros(shape, jnp.float32) if int8 else None,
+        jnp.full((slots, pages.holding(width)), pages.count // parts, jnp.int32),
+    )
+
+
+def constrain(cache: PagedCache, layout: Layout) -> PagedCache:
+    """Inside jit: pins where the pool lives."""
+    return PagedCache(
+        layout.constrain(cache.pages, *AXES),
+        None if cache.scales is None else layout.constrain(cache.scales, *_SCALES),
+        layout.constrain(cache.table, *TABLE_AXES),
+    )
+
+
+def make_attend(positions: jax.Array, active: jax.Array, layout: Layout) -> Attend:
+    """Attention of one new token per slot: its keys and values are written first, then the slot's pages are read.
+
+    Args:
+      positions: `[C, 1]` i32; an active slot holds the page of its position.
+      active: `[C]` bool; other slots write nothing, and what they read is nobody's concern.
+      layout: the decoding layout.
+
+    Returns:
+      A function for `qwen3.forward_cached`; the pool travels through the layer scan and is updated in place.
+    """
+    positions = jnp.where(active[:, None], positions, 0)
+
+    def attend(q, k, v, cache, layer):
+        def local(q, k, v, positions, active, layer, pages, scales, table):
+            new = jnp.stack([k, v], axis=3).reshape(k.shape[0], 2 * k.shape[2], k.shape[3])
+            size, none = pages.shape[3], pages.shape[2]
+            page = jnp.take_along_axis(table, positions // size, axis=1)[:, 0]
+            at = (0, layer, jnp.where(active, page, none), positions[:, 0] % size)
+            pages, scales = _write(pages, scales, new, at)
+            read = functools.partial(_read, pages, scales, layer, _padded(table, size, none), q.dtype)
+            return blockwise_attention(q, read, positions, _block(size)), pages, scales
+
+        pool = (AXES, None if cache.scales is None else _SCALES)
+        arguments = (q, k, v, positions, active, layer, cache.pages, cache.scales, cache.table)
+        inputs = (_QUERY, _NEW, _NEW, TABLE_AXES, ("slots",), (), *pool, TABLE_AXES)
+        out, pages, scales = _per_part(local, layout, inputs, (_QUERY, *pool))(*arguments)
+        return out, PagedCache(pages, scales, cache.table)
+
+    return attend
+
+
+def insert_rows(
+    cache: PagedCache, prefix: KVCache, rows: jax.Array, slots: jax.Array, writes: jax.Array, layout: Layout
+) -> PagedCache:
+    """Copies rows of a prefilled cache into pages, which become those of their slots.
+
+    Args:
+      cache: the pool.
+      prefix: `[L, N, K, P, d]`.
+      rows: `[R]` i32, which prefix row each copy takes.
+      slots: `[R]` i32, whose copy it is; a slot >= C is dropped (padding).
+      writes: `[R, B]` i32, the page that takes each page of the copy, within the part of the slot; P: it is not
+        written (another copy fills it, or there is none).
+      layout: the decoding layout.
+
+    Returns:
+      The cache.
+    """
+    num_slots, (parts, _, none, size) = cache.table.shape[0], cache.pages.shape[:4]
+
+    def local(part, pages, scales, k, v, rows, slots, writes):
+        blocks = -(-k.shape[3] // size)
+        mine = slots // (num_slots // parts) == part[0]
+        writes = jnp.where(mine[:, None], writes, none)[:, :blocks]
+
+        def copy(i, pool):  # one at a time: all copies side by side would be as large as the dense cache
+            pages, scales = pool
+            new = jnp.stack([k[:, rows[i]], v[:, rows[i]]], axis=2)  # [L, K, 2, P, d]
+            new = new.reshape(new.shape[0], -1, *new.shape[3:]).swapaxes(1, 2)
+            new = jnp.pad(new, ((0, 0), (0, blocks * size - new.shape[1]), (0, 0), (0, 0)))
+            new = new.reshape(new.shape[0], blocks, size, *new.shape[2:])
+            return _write(pages, scales, new, (0, jnp.arange(new.shape[0])[:, None], writes[i]))
+
+        return jax.lax.fori_loop(0, rows.shape[0], copy, (pages, scales))
+
+    pool = (AXES, None if cache.scales is None else _SCALES)
+    arguments = (jnp.arange(parts), cache.pages, cache.scales, prefix.k, prefix.v, rows, slots, writes)
+    inputs = (("slots",), *pool, _PREFIX, _PREFIX, (None,), (None,), (None, None))
+    pages, scales = _per_part(local, layout, inputs, pool)(*arguments)
+    return PagedCache(pages, scales, cache.table.at[slots].set(writes, mode="drop"))
+
+
+def quantize(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """int8 with a scale for each vector: 127 is its largest element.
+
+    Args:
+      x: `[..., d]`.
+
+    Returns:
+      values `[..., d]` int8, scales `[...]` f32; values * scales is x within scales / 2.
+    """
+    x = x.astype(jnp.float32)
+    scales = jnp.maximum(jnp.max(jnp.abs(x), axis=-1) / 127, jnp.finfo(jnp.float32).tiny)
+    return jnp.round(x / scales[..., None]).astype(jnp.int8), scales
+
+
+def _write(pages, scales, new, at):
+    """The pool with `new` at an index; a page >= P is dropped."""
+    if scales is None:
+        return pages.at[at].set(new.astype(pages.dtype), mode="drop"), None
+    values, new_scales = quantize(new)
+    return pages.at[at].set(values, mode="drop"), scales.at[at].set(new_scales, mode="drop")
+
+
+def _read(pages, scales, layer, table, dtype, block):
+    """Keys and values [C, n, K, d] of every slot's tokens block * n ... of a layer; n of `_block`."""
+    size = pages.shape[3]
+    count = _block(size) // size
+    numbers = jax.lax.dynamic_slice_in_dim(table, block * count, count, axis=1)
+    found = pages.at[0, layer, numbers].get(mode="clip").astype(dtype)  # [C, count, size, 2 * K, d]
+    if scales is not None:
+        found *= scales.at[0, layer, numbers].get(mode="clip")[..., None].astype(dtype)
+    found = found.reshape(found.shape[0], count * size, -1, 2, found.shape[-1])
+    return found[:, :, :, 0], found[:, :, :, 1]
+
+
+def _block(size: int) -> int:
+    """Tokens of a block: whole pages."""
+    return max(BLOCK // size, 1) * size
+
+
+def _padded(table, size, none):
+    """The table with columns for whole blocks."""
+    return jnp.pad(table, ((0, 0), (0, -table.shape[1] % (_block(size) // size))), constant_values=none)
+
+
+def _per_part(function, layout, inputs, outputs):
+    """`function` of the arrays that each part of the mesh holds, by their logical axes (None: no array)."""
+    spec = [None if axes is None else layout.sharding(*axes).spec for axes in (*inputs, *outputs)]
+    given, made = tuple(spec[: len(inputs)]), tuple(spec[len(inputs) :])
+    return jax.shard_map(function, mesh=layout.mesh, in_specs=given, out_specs=made, check_vma=False)

@@ -1,0 +1,183 @@
+"""Which samples may be in the slots: as many as there is room for their keys and values.
+
+Dense, every slot has room for its longest context. With pages the slots share a pool that may be smaller than
+that. The host gives out all pages that a call on the device can need before it starts the call, and starts none
+that needs more: so the device never asks, and what is given out too early is given back when the call is over.
+
+When pages run out, first no more samples are admitted. Then the sample whose context is shortest, the cheapest to
+prefill again, gives its pages up and waits; it keeps its tokens. Whoever is admitted can decode `size` tokens at
+least, so everybody gets on; and a sample alone always fits (`PolicyEngine` sees to it), so somebody is admitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ulorl_jax.rollout.decoding import EngineSpec
+from ulorl_jax.rollout.pages import Pages
+from ulorl_jax.types import Sample
+
+PREFILL_PAYS = 8  # a token that is prefilled costs about so many times less than one that is decoded
+
+
+def make_room(spec: EngineSpec, output_limit: int) -> Room:
+    """The room of an engine's slots, all empty.
+
+    Args:
+      spec: the engine's.
+      output_limit: L.
+    """
+    return PagedRoom(spec, output_limit) if spec.pages.count else Room()
+
+
+class Room:
+    """Dense: every slot has room for its longest context, so nobody is refused and nobody must leave.
+
+    Attributes:
+      table: `[C, B]` i32, the pages of each slot; None where there are no pages.
+    """
+
+    table: np.ndarray | None = None
+
+    def begin(self) -> None:
+        """Samples admitted from now on are prefilled by another policy than those before."""
+
+    def admit(self, slot: int, sample: Sample) -> bool:
+        """Whether there is room for the sample in this free slot; if so, it is taken."""
+        return True
+
+    def plan(self, steps: int) -> tuple[int, list[int]]:
+        """Makes room for a call of so many decode steps, or of fewer; returns how many, and who must leave for it."""
+        return steps, []
+
+    def grow(self, counts: np.ndarray) -> None:
+        """The slots have got so many tokens, `[C]`."""
+
+    def release(self, slot: int) -> None:
+        """The sample in the slot has ended or left."""
+
+    def writes(self, slots: np.ndarray) -> np.ndarray | None:
+        """`[R, B]` i32 for `PolicyEngine.insert_batch`: the pages that prefilled contexts are copied to."""
+        return None
+
+    def load(self, table: np.ndarray | None, occupied: Sequence[tuple[int, Sample]]) -> None:
+        """Takes up a decode state with these samples in its slots."""
+
+    def metrics(self) -> dict[str, float]:
+        """Of the time since `begin`."""
+        return {}
+
+
+class PagedRoom(Room):
+    """The slots of each part of the mesh share that part's pages.
+
+    Args:
+      spec: the engine's.
+      output_limit: L.
+    """
+
+    def __init__(self, spec: EngineSpec, output_limit: int):
+        self.size, self._none = spec.pages.size, spec.pages.count // spec.parts
+        self._limit, self._slots_per_part = output_limit, spec.slots // spec.parts
+        self.pools = [Pages(self._none, self.size) for _ in range(spec.parts)]
+        self.table: np.ndarray = np.full((spec.slots, spec.pages.holding(spec.width)), self._none, np.int32)
+        self._held = np.zeros(spec.slots, np.int64)  # pages of each slot
+        self._shared = np.zeros(spec.slots, np.int64)  # the first so many of them another slot's context fills
+        self._lengths = np.zeros(spec.slots, np.int64)  # tokens of each context; 0: nobody is there
+        self._ends = np.zeros(spec.slots, np.int64)  # the context length at which the sample is truncated
+        self._peak = 0.0
+
+    def begin(self) -> None:
+        self._peak = 0.0
+        for pool in self.pools:
+            pool.forget()
+
+    def admit(self, slot: int, sample: Sample) -> bool:
+        prompt, part = len(sample.prompt.tokens), slot // self._slots_per_part
+        # The last token of the prompt is computed again by the first decode step: its page is the sample's own.
+        shared = self.pools[part].take(slot, sample.context_length, sample.prompt.id, prompt - 1)
+        if shared is None:
+            return False
+        self._lengths[slot], self._ends[slot] = sample.context_length, prompt + self._limit
+        self._shared[slot] = shared
+        self._record(slot)
+        # All must be able to decode long enough that prefilling this one pays, and at least as long as `plan` asks.
+        if self._lacking(part, max(self.size, sample.context_length // PREFILL_PAYS)) > 0:
+            self.release(slot)
+            return False
+        return True
+
+    def plan(self, steps: int) -> tuple[int, list[int]]:
+        least, leave = min(steps, self.size), []
+        for part in range(len(self.pools)):
+            while self._lacking(part, least) > 0:
+                slots = self._slots(part)
+                shortest = min(slots, key=lambda slot: (self._lengths[slot], -slot))
+                assert len(slots) > 1, "a single sample does not fit its pool"
+                self.release(shortest)
+                leave.append(shortest)
+        while least < steps:  # the most steps that the pages allow
+            middle = (least + steps + 1) // 2
+            fits = all(self._lacking(part, middle) <= 0 for part in range(len(self.pools)))
+            least, steps = (middle, steps) if fits else (least, middle - 1)
+        needed = self._needed(steps)
+        changed = np.flatnonzero(needed != self._held).tolist()
+        for slot in sorted(changed, key=lambda slot: needed[slot] - self._held[slot]):  # who gives back comes first
+            self.pools[slot // self._slots_per_part].fit(slot, int(needed[slot]) * self.size)
+            self._record(slot)
+        used = sum(pool.count - pool.free for pool in self.pools)
+        self._peak = max(self._peak, used / (self._none * len(self.pools)))
+        return steps, leave
+
+    def grow(self, counts: np.ndarray) -> None:
+        self._lengths += counts
+
+    def release(self, slot: int) -> None:
+        self.pools[slot // self._slots_per_part].release(slot)
+        self._lengths[slot] = 0
+        self._record(slot)
+
+    def writes(self, slots: np.ndarray) -> np.ndarray:
+        out = np.full((len(slots), self.table.shape[1]), self._none, np.int32)
+        for row, slot in enumerate(slots):
+            if slot < len(self.table):
+                out[row, self._shared[slot] :] = self.table[slot, self._shared[slot] :]
+        return out
+
+    def load(self, table: np.ndarray | None, occupied: Sequence[tuple[int, Sample]]) -> None:
+        assert table is not None
+        self._lengths[:], self._shared[:] = 0, 0
+        pages = {slot: table[slot][table[slot] < self._none].tolist() for slot, _ in occupied}
+        for part, pool in enumerate(self.pools):
+            pool.load({slot: held for slot, held in pages.items() if slot // self._slots_per_part == part})
+        for slot, sample in occupied:
+            self._lengths[slot] = sample.context_length
+            self._ends[slot] = len(sample.prompt.tokens) + self._limit
+        for slot in range(len(self.table)):
+            self._record(slot)
+
+    def metrics(self) -> dict[str, float]:
+        return {"rollout/pages_peak": self._peak}
+
+    def _slots(self, part: int) -> list[int]:
+        """Those of a part that hold a sample."""
+        first = part * self._slots_per_part
+        return [slot for slot in range(first, first + self._slots_per_part) if self._lengths[slot]]
+
+    def _needed(self, steps: int) -> np.ndarray:
+        """`[C]`, pages that each slot needs for so many steps; the last token drawn has no keys and values yet."""
+        tokens = np.minimum(self._lengths + steps, self._ends) - 1
+        return np.where(self._lengths > 0, -(-tokens // self.size), 0)
+
+    def _lacking(self, part: int, steps: int) -> int:
+        """Pages that a part's pool has too few for all its slots to decode so many steps."""
+        of_part = slice(part * self._slots_per_part, (part + 1) * self._slots_per_part)
+        return int((self._needed(steps) - self._held)[of_part].sum()) - self.pools[part].free
+
+    def _record(self, slot: int) -> None:
+        """Brings the table up to date with the pool."""
+        held = self.pools[slot // self._slots_per_part].held(slot)
+        self.table[slot, : len(held)], self.table[slot, len(held) :] = held, self._none
+        self._held[slot] = len(held)
