@@ -43,7 +43,7 @@ class SegmentSettings:
     kv: str
     prefill_rows: int
     prefill_lengths: tuple[int, ...]
-    refill_latency: int = 16
+    refill_latency: int
 
 
 class _Drawn:
