@@ -72,7 +72,8 @@ def get_config() -> ml_collections.ConfigDict:
     r.slots = 1024  # C, samples decoded side by side (paper 4.1: 128 prompts x 8)
     # One pool of keys and values that all slots share, in pages; a sample takes them as it grows. When they run out no
     # more samples are admitted, then the one with the shortest context gives its pages up, waits with its tokens and is
-    # prefilled again when there is room (rollout/evicted). 0: every slot has room for its longest context.
+    # prefilled again when there is room (rollout/evicted). 0: every slot has room for its longest context. With kv=keep a
+    # run goes on only where the mesh splits the slots into as many parts as before.
     r.pages = p = ml_collections.ConfigDict()
     p.count = 0  # pages; a multiple of the parts the mesh splits slots into, each of them holding one longest context
     p.size = 64  # tokens per page; the G samples of a group share their prompt's full pages
@@ -191,7 +192,8 @@ def asking() -> ml_collections.ConfigDict:
     m.mode = "verdict"  # the probability of the two verdict words, or "reasoned": a justification is decoded first
     m.threshold = 0.5  # verdict: P(same) / (P(same) + P(different)) from which on answers are the same, in (0, 1]
     m.min_mass = 0.5  # verdict: with a smaller P(same) + P(different) it gave no verdict: an error
-    m.min_token_p = 0.0  # reasoned: a reply with a less likely token is a guess: an error; 0 takes every reply
+    # reasoned: a reply with a less likely token is a guess: an error; a row must then hold pair and reply. 0: all count
+    m.min_token_p = 0.0
     m.row_lengths = (1024, 4096)  # tokens of a row; a pair goes to the shortest that holds it, a longer one is an error
     m.rows = 8  # of one call; a multiple of the parts that the mesh splits slots into
     m.prompts_per_row = 8  # pairs side by side in a row, at most

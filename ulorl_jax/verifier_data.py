@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -117,8 +118,8 @@ class PairStream:
       seed: of orders and justifications.
 
     Attributes:
-      seen: pairs taken or left out so far; set at the start, it goes on where another stream was.
-      left_out: pairs left out so far, by reason.
+      seen, left_out: pairs taken or left out so far, and those left out by reason; set at the start, the stream goes on
+        where another one was.
     """
 
     def __init__(
@@ -138,12 +139,13 @@ class PairStream:
         self._ahead: list[tuple[Sample, int]] = []  # not taken yet, and where the stream stands after each
         self.seen = 0
         self.left_out: dict[str, int] = {}
+        self._skipped: list[tuple[int, str]] = []  # beyond `seen`: where, and why
 
     def next_update(self) -> list[Sample]:
         """As many of the next pairs, in their order, as fill the rows.
 
         Returns:
-          Samples that `ops.packing.pack` puts into `rows` rows.
+          Samples that `ops.packing.pack` puts into `rows` rows at most.
 
         Raises:
           ValueError: no pair fits a row.
@@ -153,7 +155,7 @@ class PairStream:
         while sum(sample.context_length for sample, _ in ahead) <= self._rows * self._row_length:
             if not ahead and at - self.seen >= len(self._pairs):
                 raise ValueError(
-                    f"no pair can be learned from, left out are {self.left_out}; "
+                    f"no pair can be learned from, left out are {dict(Counter(why for _, why in self._skipped))}; "
                     "set updates.row_length or prompt.max_answer to more"
                 )
             sample = self._sample(at)
@@ -166,6 +168,9 @@ class PairStream:
             count -= 1
         taken, self._ahead = ahead[:count], ahead[count:]
         self.seen = taken[-1][1]
+        for why in (why for at, why in self._skipped if at < self.seen):
+            self.left_out[why] = self.left_out.get(why, 0) + 1
+        self._skipped = [(at, why) for at, why in self._skipped if at >= self.seen]
         return [sample for sample, _ in taken]
 
     def _sample(self, at: int) -> Sample | None:
@@ -175,8 +180,7 @@ class PairStream:
         samples, left_out = encode_pairs(
             chosen, self._tokenizer, self._prompt, justified[place : place + 1], self._row_length
         )
-        for why, count in left_out.items():
-            self.left_out[why] = self.left_out.get(why, 0) + count
+        self._skipped += [(at, why) for why in left_out]
         return samples[0] if samples else None
 
     def _pass(self, number: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """Trains the generative verifier on judged pairs, and measures it beside the rules on pairs it has not seen.
 
 A run goes on where its workdir left off: which pairs an update learns from is a function of
-(data, seed, update) alone.
+(data, settings, update) alone.
 """
 
 from __future__ import annotations
@@ -107,7 +107,12 @@ class _Training:
         if checkpoints.latest_step() is not None:
             restored = checkpoints.restore(state_structs(self.model, optimizer, self.layout))
             self.state, self.done, self.seconds = restored.state, restored.step, restored.host["seconds"]
-            self.stream.seen = restored.host["seen"]
+            if "seen" not in restored.host:
+                raise ValueError(
+                    f"the checkpoint in {self.workdir} does not say which pairs its training has seen: it is of an "
+                    "older version and cannot go on; take another workdir"
+                )
+            self.stream.seen, self.stream.left_out = restored.host["seen"], restored.host["left_out"]
         elif self.weights is None:
             self.state = init_state(jax.random.key(self.settings.seed), self.model, optimizer, self.layout)
         else:
@@ -153,9 +158,8 @@ class _Training:
 
     def save(self, checkpoints: Checkpoints) -> None:
         """State, the seconds it took and the pairs it saw; does nothing where this update was saved a moment ago."""
-        checkpoints.save(
-            self.done, state=self.state, host={"seconds": self.seconds, "seen": self.stream.seen}, arrays={}
-        )
+        host = {"seconds": self.seconds, "seen": self.stream.seen, "left_out": self.stream.left_out}
+        checkpoints.save(self.done, state=self.state, host=host, arrays={})
 
     def measure(self) -> dict[str, float]:
         """Accuracy on part of the test pairs."""

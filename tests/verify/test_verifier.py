@@ -257,6 +257,12 @@ class Spoken:
         return self.replies[: len(prompts)]
 
 
+def test_a_reply_that_its_tokenizer_cannot_write_is_unsure_and_leaves_the_others_alone():
+    generate = Spoken(["\x00a\nVerdict: same", "b\nVerdict: same"])
+    found = make_verifier(*chain_params({}), mode=REASONED, generate=generate, min_token_p=0.003).compare([PAIR] * 2)
+    assert [comparison.outcome for comparison in found] == [UNSURE, SAME] and "no ids" in found[0].reason
+
+
 def test_a_reply_with_a_token_less_likely_than_wanted_is_a_guess_and_no_verdict():
     replies = ["Equal.\nVerdict: same", None, "x" * 90 + "\nVerdict: same", "No.\nVerdict: different"]
 

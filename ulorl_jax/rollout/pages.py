@@ -25,7 +25,7 @@ class PageSettings:
     """
 
     count: int = 0
-    size: int = 16
+    size: int = 64
     dtype: str = MODEL
 
     def holding(self, tokens: int) -> int:
@@ -57,6 +57,10 @@ class Pages:
     def held(self, slot: int) -> list[int]:
         """The pages of a slot, in the order of its tokens."""
         return list(self._held.get(slot, ()))
+
+    def offered(self, key: Hashable) -> int:
+        """How many pages a taker with this key would hold together with another one."""
+        return len(self._offered.get(key, ()))
 
     def take(self, slot: int, tokens: int, key: Hashable = None, common: int = 0) -> int | None:
         """Gives pages to a slot that has none.

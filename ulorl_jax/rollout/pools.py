@@ -67,7 +67,7 @@ class UnfinishedPool:
         return filled
 
     def withdraw(self, samples: dict[int, Sample]) -> None:
-        """Takes samples out of their slots; they wait before all others, the longest context first.
+        """Takes samples out of their slots; they wait before all others, of these the longest context first.
 
         Args:
           samples: slot -> the sample as it waits.

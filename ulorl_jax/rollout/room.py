@@ -96,17 +96,18 @@ class PagedRoom(Room):
 
     def admit(self, slot: int, sample: Sample) -> bool:
         prompt, part = len(sample.prompt.tokens), slot // self._slots_per_part
-        # The last token of the prompt is computed again by the first decode step: its page is the sample's own.
-        shared = self.pools[part].take(slot, sample.context_length, sample.prompt.id, prompt - 1)
-        if shared is None:
-            return False
-        self._lengths[slot], self._ends[slot] = sample.context_length, prompt + self._limit
-        self._shared[slot] = shared
-        self._record(slot)
+        pool, length, end = self.pools[part], sample.context_length, prompt + self._limit
         # All must be able to decode long enough that prefilling this one pays, and at least as long as `plan` asks.
-        if self._lacking(part, max(self.size, sample.context_length // PREFILL_PAYS)) > 0:
-            self.release(slot)
+        steps = max(self.size, length // PREFILL_PAYS)
+        its_own = -(-(min(length + steps, end) - 1) // self.size) - pool.offered(sample.prompt.id)
+        if self._lacking(part, steps) + its_own > 0:
             return False
+        # The last token of the prompt is computed again by the first decode step: its page is the sample's own.
+        shared = pool.take(slot, length, sample.prompt.id, prompt - 1)
+        if shared is None:  # some slots hold more than they need until the next plan
+            return False
+        self._lengths[slot], self._ends[slot], self._shared[slot] = length, end, shared
+        self._record(slot)
         return True
 
     def plan(self, steps: int) -> tuple[int, list[int]]:

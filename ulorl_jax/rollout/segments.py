@@ -202,7 +202,8 @@ class SegmentRollout:
         """Whose cache the sample's newest tokens were drawn with."""
         if not sample.segments:
             return PREFILL
-        # A sample with an output that is placed anew (a resumed run has fewer slots) has lost its cache.
+        # A sample with an output that is placed anew has lost its cache: it had to leave, or a resumed run has fewer
+        # slots.
         return RECOMPUTE if placed else self.settings.kv
 
     def _end(self, sample: Sample, count: int, last: int) -> str:

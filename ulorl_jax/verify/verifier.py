@@ -139,8 +139,9 @@ class GenerativeVerifier:
       mode: `VERDICT` or `REASONED`.
       threshold: of P(same) / (P(same) + P(different)): from here on the answers are the same; in (0, 1].
       min_mass: of P(same) + P(different): with less, the model did not answer with a verdict; in [0, 1].
-      min_token_p: for `REASONED`: the probability of a reply's least likely token; with less, it is a guess. In
-        [0, 1]; of use where a justification can be written in one way only.
+      min_token_p: for `REASONED`: the probability of the least likely token of a reply, encoded anew, its end among
+        them; with less, it is a guess. In [0, 1]; of use where a justification can be written in one way only. A row
+        must hold prompt and reply; 0 asks for neither.
       generate: decodes, for `REASONED`; see `replies.Replies`.
       identity: of the weights (`Weights.describe()["identity"]`) and, for `REASONED`, of how replies are decoded.
 
@@ -247,12 +248,17 @@ class GenerativeVerifier:
 
     def _guesses(self, prompts: Sequence[np.ndarray], replies: Sequence[str | None]) -> dict[int, str]:
         """What makes a reply a guess, by its place."""
-        outputs = {
-            place: self._tokenizer.encode_output(reply) for place, reply in enumerate(replies) if reply is not None
-        }
+        outputs: dict[int, np.ndarray] = {}
+        found: dict[int, str] = {}
+        for place, reply in enumerate(replies):
+            try:
+                if reply is not None:
+                    outputs[place] = self._tokenizer.encode_output(reply)
+            except ValueError as error:  # a model may say what its tokenizer never writes
+                found[place] = f"no ids, {error},"
         contexts = {place: np.concatenate([prompts[place], output]) for place, output in outputs.items()}
         longest = max(self._shapes.lengths)
-        found = {place: "more tokens than a row has" for place, ids in contexts.items() if len(ids) > longest}
+        found |= {place: "more tokens than a row has" for place, ids in contexts.items() if len(ids) > longest}
         kept = {place: ids for place, ids in contexts.items() if place not in found}
         for members, (*arrays, ends) in pack_prompts(kept, self._shapes):
             logp = jax.device_get(_logprobs(self._model, self._params, *arrays))
