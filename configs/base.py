@@ -72,8 +72,8 @@ def get_config() -> ml_collections.ConfigDict:
     r.slots = 1024  # C, samples decoded side by side (paper 4.1: 128 prompts x 8)
     # One pool of keys and values that all slots share, in pages; a sample takes them as it grows. When they run out no
     # more samples are admitted, then the one with the shortest context gives its pages up, waits with its tokens and is
-    # prefilled again when there is room (rollout/evicted). 0: every slot has room for its longest context. With kv=keep a
-    # run goes on only where the mesh splits the slots into as many parts as before.
+    # prefilled again when there is room (rollout/evicted). 0: every slot has room for its longest context.
+    # With kv=keep a run goes on only where the mesh splits the slots into as many parts as before.
     r.pages = p = ml_collections.ConfigDict()
     p.count = 0  # pages; a multiple of the parts the mesh splits slots into, each of them holding one longest context
     p.size = 64  # tokens per page; the G samples of a group share their prompt's full pages
