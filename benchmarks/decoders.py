@@ -207,9 +207,10 @@ class Tunix:
     """
 
     def __init__(self, folder: pathlib.Path, size: Size):
-        from tunix.generate.sampler import CacheConfig, Sampler
-        from tunix.models.qwen3.model import ModelConfig
-        from tunix.models.qwen3.params import create_model_from_safe_tensors
+        # Not among the project's requirements: installed where it is to be compared with.
+        from tunix.generate.sampler import CacheConfig, Sampler  # pyright: ignore[reportMissingImports]
+        from tunix.models.qwen3.model import ModelConfig  # pyright: ignore[reportMissingImports]
+        from tunix.models.qwen3.params import create_model_from_safe_tensors  # pyright: ignore[reportMissingImports]
 
         c = open_weights(folder).config
         config = ModelConfig(
