@@ -28,7 +28,7 @@ def filled(request):
     """Contexts of 14, 9 and 0 tokens in pages taken at random, and the prefix they came from."""
     layout = make_layout("decoding")
     cache = init_cache(CONFIG, C, WIDTH, PageSettings(PAGES, SIZE, request.param), 1)
-    prefix = KVCache(normal(0, LAYERS, 2, K, 15, D), normal(1, LAYERS, 2, K, 15, D))
+    prefix = KVCache(normal(0, LAYERS, 2, K, D, 15), normal(1, LAYERS, 2, K, 15, D))
     writes = np.full((4, 8), NONE, np.int32)
     writes[0, :4], writes[1, :3] = [7, 2, 19, 0], [5, 11, 3]
     rows, slots = np.array([1, 0, 0, 0]), np.array([0, 1, C, C])  # the last two are padding
@@ -48,7 +48,7 @@ def test_a_token_sees_its_slots_context_and_itself(filled):
     for slot, (row, length) in enumerate([(1, 13), (0, 8)]):
         for head in range(H):
             kv = head * K // H
-            keys = np.concatenate([prefix.k[LAYER, row, kv, :length], k[slot, :, kv]])
+            keys = np.concatenate([prefix.k[LAYER, row, kv, :, :length].T, k[slot, :, kv]])
             values = np.concatenate([prefix.v[LAYER, row, kv, :length], v[slot, :, kv]])
             weights = np.exp(keys @ q[slot, 0, head])
             wanted = weights @ values / weights.sum()

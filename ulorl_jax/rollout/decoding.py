@@ -32,7 +32,7 @@ class Prefix:
     """N contexts whose keys and values are computed, ready for a slot.
 
     Attributes:
-      cache: `[L, N, K, P, d]`.
+      cache: of N rows, P positions wide.
       tokens: `[N]` i32, the last token of each context.
       lengths: `[N]` i32, its position: the context's length - 1.
     """
@@ -48,7 +48,7 @@ class DecodeState:
     """C slots; lives on the device from one training step to the next.
 
     Attributes:
-      cache: `[L, C, K, W, d]`, or a pool of pages.
+      cache: dense, or a pool of pages.
       tokens: `[C]` i32, last known token of the slot, the next step's input.
       lengths: `[C]` i32, its position: keys and values before it are in the cache.
       limits: `[C]` i32, prompt + L: the context length at which the sample is truncated.
@@ -216,7 +216,7 @@ def _step(spec: EngineSpec, params, state: DecodeState) -> tuple[DecodeState, ja
     if isinstance(state.cache, PagedCache):
         attend = paged_cache.make_attend(positions, state.active, spec.layout)
     else:
-        attend = kv_cache.make_attend(positions)
+        attend = kv_cache.make_attend(positions, jnp.max(jnp.where(state.active, state.lengths, 0)))
     hidden, cache = forward_cached(params, spec.model, state.tokens[:, None], positions, attend, state.cache)
     tokens, logp = draw_tokens(
         hidden[:, 0], output_head(params), state.key, state.sample_ids, state.lengths + 1, spec.sampling

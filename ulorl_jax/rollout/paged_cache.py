@@ -119,7 +119,7 @@ def insert_rows(
 
     Args:
       cache: the pool.
-      prefix: `[L, N, K, P, d]`.
+      prefix: of N rows, P positions wide.
       rows: `[R]` i32, which prefix row each copy takes.
       slots: `[R]` i32, whose copy it is; a slot >= C is dropped (padding).
       writes: `[R, B]` i32, the page that takes each page of the copy, within the part of the slot; P: it is not
@@ -132,13 +132,13 @@ def insert_rows(
     num_slots, (parts, _, none, size) = cache.table.shape[0], cache.pages.shape[:4]
 
     def local(part, pages, scales, k, v, rows, slots, writes):
-        blocks = -(-k.shape[3] // size)
+        blocks = -(-v.shape[3] // size)
         mine = slots // (num_slots // parts) == part[0]
         writes = jnp.where(mine[:, None], writes, none)[:, :blocks]
 
         def copy(i, pool):  # one at a time: all copies side by side would be as large as the dense cache
             pages, scales = pool
-            new = jnp.stack([k[:, rows[i]], v[:, rows[i]]], axis=2)  # [L, K, 2, P, d]
+            new = jnp.stack([k[:, rows[i]].swapaxes(2, 3), v[:, rows[i]]], axis=2)  # [L, K, 2, P, d]
             new = new.reshape(new.shape[0], -1, *new.shape[3:]).swapaxes(1, 2)
             new = jnp.pad(new, ((0, 0), (0, blocks * size - new.shape[1]), (0, 0), (0, 0)))
             new = new.reshape(new.shape[0], blocks, size, *new.shape[2:])

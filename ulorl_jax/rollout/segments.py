@@ -110,6 +110,10 @@ class SegmentRollout:
         table = np.asarray(state.cache.table) if isinstance(state.cache, PagedCache) else None
         self.room.load(table, self.pool.occupied)
 
+    def limit(self, sample: Sample) -> int:
+        """Tokens after which a sample is truncated: L for all; a subclass may say less for some."""
+        return self.settings.output_limit
+
     def run(
         self, params: Any, policy_step: int, refill: Callable[[], None] | None = None
     ) -> tuple[list[Sample], dict[str, float]]:
@@ -210,7 +214,7 @@ class SegmentRollout:
         """Why the sample ends with so many more tokens, the last of them given; "" where it goes on."""
         if last in self.engine.spec.eos_ids:
             return EOS
-        return LIMIT if sample.num_tokens + count >= self.settings.output_limit else ""
+        return LIMIT if sample.num_tokens + count >= self.limit(sample) else ""
 
     def _prefill(self, params: Any, fresh: Sequence[tuple[int, Sample]]) -> int:
         """Contexts of like length share a call, samples of a new prompt a row; returns the tokens computed."""
@@ -242,6 +246,6 @@ class SegmentRollout:
         slot_of = np.full(size, self.engine.spec.slots, np.int32)
         for index, (row, slot, sample) in enumerate(copies):
             row_of[index], slot_of[index], id_of[index] = row, slot, sample.id
-            limit_of[index] = len(sample.prompt.tokens) + self.settings.output_limit
+            limit_of[index] = len(sample.prompt.tokens) + self.limit(sample)
         writes = self.room.writes(slot_of)
         self.state = self.engine.insert_batch(prefix, self.state, row_of, slot_of, id_of, limit_of, writes)
