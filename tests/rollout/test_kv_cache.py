@@ -21,7 +21,7 @@ def cache():
 @pytest.mark.parametrize("longest", [0, 127, 128, 191, 255, 256, 299])
 def test_reading_up_to_the_longest_context_is_reading_all(cache, longest):
     rng = np.random.default_rng(longest)
-    q, k, v = (rng.normal(size=(SLOTS, 1, heads, 16)).astype(np.float32) for heads in (4, 2, 2))
+    q, k, v = (jnp.asarray(rng.normal(size=(SLOTS, 1, heads, 16)), jnp.float32) for heads in (4, 2, 2))
     positions = jnp.array([longest, longest // 2, 0])[:, None]
     part, written = make_attend(positions, jnp.int32(longest))(q, k, v, cache, jnp.int32(1))
     whole, _ = make_attend(positions)(q, k, v, cache, jnp.int32(1))
