@@ -19,7 +19,7 @@ import numpy as np
 
 from ulorl_jax.mesh import Layout, make_mesh
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine, param_shardings
-from ulorl_jax.rollout.pages import PageSettings
+from ulorl_jax.rollout.pages import PageSettings, pages_for
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.rollout.segments import KEEP, SegmentRollout, SegmentSettings
 from ulorl_jax.types import Prompt, Sample
@@ -94,7 +94,7 @@ class Ours:
     ):
         weights, layout = open_weights(folder), Layout(make_mesh(devices=jax.devices()[:1]), "decoding")
         width = size.prompt + size.limit
-        pages = PageSettings(size.slots * -(-width // page_size), page_size) if page_size else PageSettings()
+        pages = PageSettings(size.slots * pages_for(width, page_size), page_size) if page_size else PageSettings()
         nothing_ends = (weights.config.vocab_size,)
         self._spec = EngineSpec(weights.config, size.slots, width, Sampling(0.0), nothing_ends, layout, pages)
         self._settings = SegmentSettings(
@@ -164,7 +164,7 @@ class ContinuousTransformers:
     def _server(self, temperature: float) -> Any:
         from transformers import ContinuousBatchingConfig
 
-        pages = self._size.slots * -(-(self._size.prompt + self._size.limit) // self.PAGE)
+        pages = self._size.slots * pages_for(self._size.prompt + self._size.limit, self.PAGE)
         settings = ContinuousBatchingConfig(
             page_size=self.PAGE,
             num_blocks=pages,

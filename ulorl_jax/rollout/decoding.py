@@ -146,6 +146,8 @@ def _constrain_state(spec: EngineSpec, state: DecodeState) -> DecodeState:
 
 @functools.partial(jax.jit, static_argnums=0)
 def init_state(spec: EngineSpec, seed: int) -> DecodeState:
+    """See `PolicyEngine.init_decode_state`."""
+
     def zeros():
         return jnp.zeros(spec.slots, jnp.int32)
 
@@ -159,6 +161,7 @@ def init_state(spec: EngineSpec, seed: int) -> DecodeState:
 
 @functools.partial(jax.jit, static_argnums=0)
 def prefill(spec: EngineSpec, params, tokens, lengths, existing: Prefix | None) -> Prefix:
+    """See `PolicyEngine.prefill_batch`; after an existing prefix, where there is one."""
     rows, length = tokens.shape
     # The last token of an existing prefix has its keys and values already: go on after it.
     start = jnp.zeros(rows, jnp.int32) if existing is None else existing.lengths + 1
@@ -180,6 +183,8 @@ def prefill(spec: EngineSpec, params, tokens, lengths, existing: Prefix | None) 
 def insert(
     spec: EngineSpec, prefix: Prefix, state: DecodeState, rows, slots, sample_ids, limits, writes
 ) -> DecodeState:
+    """See `PolicyEngine.insert_batch`."""
+
     def put(into, values):
         return into.at[slots].set(values, mode="drop")
 
@@ -237,6 +242,7 @@ def _step(spec: EngineSpec, params, state: DecodeState) -> tuple[DecodeState, ja
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
 def generate(spec: EngineSpec, params, state: DecodeState) -> tuple[DecodeState, jax.Array]:
+    """See `PolicyEngine.generate`."""
     valid = state.active
     state, tokens, _ = _step(spec, params, state)
     # JetStream's client stops a request by the third column: tokens generated, the prompt not counted.

@@ -10,8 +10,24 @@ import dataclasses
 import heapq
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from typing import TypeVar
+
+import numpy as np
 
 MODEL, INT8 = DTYPES = "model", "int8"  # what keys and values are kept in: the network's own type, or int8
+
+
+Tokens = TypeVar("Tokens", int, np.ndarray)
+
+
+def pages_for(tokens: Tokens, size: int) -> Tokens:
+    """Pages that so many tokens of one slot take.
+
+    Args:
+      tokens: a number, or several.
+      size: tokens per page.
+    """
+    return -(-tokens // size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +46,7 @@ class PageSettings:
 
     def holding(self, tokens: int) -> int:
         """Pages that so many tokens of one slot take."""
-        return -(-tokens // self.size)
+        return pages_for(tokens, self.size)
 
 
 class Pages:
@@ -78,7 +94,7 @@ class Pages:
         """
         assert slot not in self._held, f"slot {slot} has pages"
         shared = self._offered.get(key, []) if key is not None else []
-        needed = -(-tokens // self.size) - len(shared)
+        needed = pages_for(tokens, self.size) - len(shared)
         if needed > self.free:
             return None
         self._held[slot] = list(shared)
@@ -91,7 +107,7 @@ class Pages:
 
     def fit(self, slot: int, tokens: int) -> None:
         """Makes a slot hold what so many tokens take: it gives pages back from its end, or takes free ones."""
-        more = -(-tokens // self.size) - len(self._held[slot])
+        more = pages_for(tokens, self.size) - len(self._held[slot])
         for _ in range(-more):
             self._drop(self._held[slot].pop())
         self._grow(slot, max(more, 0))

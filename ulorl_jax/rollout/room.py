@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ulorl_jax.rollout.decoding import EngineSpec
-from ulorl_jax.rollout.pages import Pages
+from ulorl_jax.rollout.pages import Pages, pages_for
 from ulorl_jax.types import Sample
 
 PREFILL_PAYS = 8  # a token that is prefilled costs about so many times less than one that is decoded
@@ -99,7 +99,7 @@ class PagedRoom(Room):
         pool, length, end = self.pools[part], sample.context_length, prompt + self._limit
         # All must be able to decode long enough that prefilling this one pays, and at least as long as `plan` asks.
         steps = max(self.size, length // PREFILL_PAYS)
-        its_own = -(-(min(length + steps, end) - 1) // self.size) - pool.offered(sample.prompt.id)
+        its_own = pages_for(min(length + steps, end) - 1, self.size) - pool.offered(sample.prompt.id)
         if self._lacking(part, steps) + its_own > 0:
             return False
         # The last token of the prompt is computed again by the first decode step: its page is the sample's own.
@@ -170,7 +170,7 @@ class PagedRoom(Room):
     def _needed(self, steps: int) -> np.ndarray:
         """`[C]`, pages that each slot needs for so many steps; the last token drawn has no keys and values yet."""
         tokens = np.minimum(self._lengths + steps, self._ends) - 1
-        return np.where(self._lengths > 0, -(-tokens // self.size), 0)
+        return np.where(self._lengths > 0, pages_for(tokens, self.size), 0)
 
     def _lacking(self, part: int, steps: int) -> int:
         """Pages that a part's pool has too few for all its slots to decode so many steps."""

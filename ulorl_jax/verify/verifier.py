@@ -233,18 +233,17 @@ class GenerativeVerifier:
         asked = [ids for ids in prompts if not isinstance(ids, str)]
         replies = self._generate(asked)
         guesses = self._guesses(asked, replies) if self._min_token_p else {}
+        told = iter([(reply, guesses.get(place)) for place, reply in enumerate(replies)])
 
-        def compared(index: int) -> Comparison:
-            reply = replies[index]
+        def compared(reply: str | None, guess: str | None) -> Comparison:
             if reply is None:
                 return Comparison(UNSURE, "verifier: the reply did not end")
             outcome, shown = self._prompt.parse_reasoned(reply), one_line(reply)[-_SHOWN:]
-            if index in guesses:
-                return Comparison(UNSURE, f"verifier: {guesses[index]} in {shown!r}")
+            if guess:
+                return Comparison(UNSURE, f"verifier: {guess} in {shown!r}")
             return Comparison(outcome or UNSURE, f"verifier: {'' if outcome else 'no verdict at the end of '}{shown!r}")
 
-        places = iter(range(len(asked)))
-        return [Comparison(UNSURE, ids) if isinstance(ids, str) else compared(next(places)) for ids in prompts]
+        return [Comparison(UNSURE, ids) if isinstance(ids, str) else compared(*next(told)) for ids in prompts]
 
     def _guesses(self, prompts: Sequence[np.ndarray], replies: Sequence[str | None]) -> dict[int, str]:
         """What makes a reply a guess, by its place."""

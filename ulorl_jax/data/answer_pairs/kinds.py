@@ -143,9 +143,10 @@ class Drawing:
           For every letter of the prediction, written as the reference is, that of the reference, and "=" or "!";
           "_" stands where a text has ended.
         """
-        written = self._short(predicted), self._short(reference)
         if self.kind.condense and self.reference.form not in self.kind.roundabout:
-            written = tuple(self.kind.condense(self.reference.cores[index]) for index in (predicted, reference))
+            written = [self.kind.condense(self.reference.cores[index]) for index in (predicted, reference)]
+        else:
+            written = [self._short(predicted), self._short(reference)]
         parts = []
         for a, b in itertools.zip_longest(*written, fillvalue=ENDED):
             parts.append(f"{a}{b}=" if a == b else f"{a}{b}!")
