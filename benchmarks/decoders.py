@@ -79,7 +79,8 @@ class Ours:
       size: what there is room for.
       page_size: tokens of a page; 0 for the dense cache. There are pages for every slot's longest context.
       segments: M.
-      prefill_rows: prompts prefilled in one call.
+      prefill_rows: prompts prefilled side by side.
+      prefill_chunk: tokens of a prompt that are prefilled in one pass.
       refill_latency: decode steps that a free slot may wait for others.
     """
 
@@ -89,7 +90,8 @@ class Ours:
         size: Size,
         page_size: int = 0,
         segments: int = 4,
-        prefill_rows: int = 1,
+        prefill_rows: int = 8,
+        prefill_chunk: int = 64,
         refill_latency: int = 2,
     ):
         weights, layout = open_weights(folder), Layout(make_mesh(devices=jax.devices()[:1]), "decoding")
@@ -98,7 +100,7 @@ class Ours:
         nothing_ends = (weights.config.vocab_size,)
         self._spec = EngineSpec(weights.config, size.slots, width, Sampling(0.0), nothing_ends, layout, pages)
         self._settings = SegmentSettings(
-            size.limit // segments, size.limit, KEEP, prefill_rows, (size.prompt, width), refill_latency
+            size.limit // segments, size.limit, KEEP, prefill_rows, prefill_chunk, refill_latency
         )
         self._params = weights.load(param_shardings(self._spec))
 

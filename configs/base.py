@@ -80,12 +80,14 @@ def get_config() -> ml_collections.ConfigDict:
     p.dtype = "model"  # model.dtype, or "int8", a scale for each token and head: log-probs are then off by some 0.01
     r.kv = "recompute"  # after an update the cache of an unfinished sample is prefilled again (paper), or "keep"
     r.refill = "step"  # a free slot gets its next sample at the next step (paper), or "continuous": within the segment
-    r.refill_latency = 16  # decode steps that it may stay empty then; samples that are placed together share a prefill
+    r.refill_latency = 16  # decode steps that it may stay empty then, so that fewer calls return to the host
     r.temperature = 0.85  # paper 4.1; the trainer uses the same
     r.top_p = 1.0  # paper 4.1; 1 is off. With top-p or top-k, mismatch/* measures what they cut off
     r.top_k = 0  # 0 is off
-    r.prefill_rows = 8  # contexts prefilled in one call
-    r.prefill_lengths = (2048, 16384, 132096)  # padded lengths of such a call; the longest holds prompt + L
+    r.prefill_rows = 8  # contexts computed side by side, before anybody decodes
+    # Tokens of each that one pass of the network computes. With refill=continuous a decode step computes so many of one
+    # context (in each part the mesh splits the slots into) beside the others' tokens.
+    r.prefill_chunk = 512
 
     c.loss = loss = ml_collections.ConfigDict()
     loss.importance = "pois"  # pois (paper), sais, or tois where segments = 1

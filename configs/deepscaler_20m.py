@@ -42,9 +42,7 @@ def get_config() -> ml_collections.ConfigDict:
     )
     c.data.heldout = base.question_file(os.path.join(data, "math500", "test.jsonl"), question="problem", id="id")
     c.data.update(heldout_rows=32, max_prompt_tokens=128)
-    c.rollout.update(
-        output_limit=64, segments=4, samples_per_prompt=8, slots=128, prefill_rows=8, prefill_lengths=(128, 192)
-    )
+    c.rollout.update(output_limit=64, segments=4, samples_per_prompt=8, slots=128, prefill_rows=8, prefill_chunk=64)
     c.train.update(row_lengths=(192,), rows_per_micro_batch=4, logprob_chunk=64)
     c.optimizer.learning_rate = 1e-4
     c.warm_start.update(steps=100, samples=4, rows=2, row_length=192, answer="\\boxed{{answer}}")

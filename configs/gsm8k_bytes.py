@@ -42,9 +42,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.data.supervised.path = train
     c.data.update(heldout_rows=8, max_prompt_tokens=384)
     c.verify.kind = "final_answer"
-    c.rollout.update(
-        output_limit=384, segments=4, samples_per_prompt=4, slots=32, prefill_rows=8, prefill_lengths=(384, 768)
-    )
+    c.rollout.update(output_limit=384, segments=4, samples_per_prompt=4, slots=32, prefill_rows=8, prefill_chunk=64)
     c.train.update(row_lengths=(768,), rows_per_micro_batch=2, logprob_chunk=768)
     c.optimizer.learning_rate = 1e-4
     c.warm_start.update(steps=100, samples=6, rows=2, row_length=768)

@@ -82,8 +82,8 @@ def get_config() -> ml_collections.ConfigDict:
     g.max_prompt_tokens = 4096  # a longer prompt gets no reply
     g.slots = 64  # replies decoded side by side
     g.segment_length = 512  # tokens between two refills
-    g.prefill_rows = 8  # contexts prefilled in one call
-    g.prefill_lengths = (1024, 4096, 12288)  # padded lengths of such a call; the longest holds prompt + reply
+    g.prefill_rows = 8  # contexts computed side by side
+    g.prefill_chunk = 512  # tokens of each that one pass of the network computes
 
     c.output = ml_collections.ConfigDict()
     c.output.format = "parquet"  # of train and dropped: parquet, array_record or jsonl

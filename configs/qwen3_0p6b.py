@@ -29,7 +29,7 @@ def get_config() -> ml_collections.ConfigDict:
         tie_word_embeddings=True,
     )
     c.mesh.update(data=1, fsdp=1, tensor=1)
-    c.rollout.update(output_limit=8192, segments=4, slots=32, prefill_rows=4, prefill_lengths=(1024, 2048, 4096, 9216))
+    c.rollout.update(output_limit=8192, segments=4, slots=32, prefill_rows=4)
     c.train.update(row_lengths=(9216,), rows_per_micro_batch=1, logprob_chunk=1024)
     c.warm_start.update(rows=1)
     c.evaluation.update(every=20, samples=4)

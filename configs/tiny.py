@@ -38,8 +38,8 @@ def get_config() -> ml_collections.ConfigDict:
         segments=4,
         slots=200,  # at M = 4 about as many samples finish in a step as 128 slots do at M = 1
         temperature=1.0,
-        prefill_rows=8,
-        prefill_lengths=(24, 48, 72, 96, 128, 160, 209),
+        prefill_rows=40,
+        prefill_chunk=32,
     )
     c.loss.update(sigma=0.12, clip_high=0.2)
     c.train.update(row_lengths=(209,), rows_per_micro_batch=8, logprob_chunk=209)

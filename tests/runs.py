@@ -32,7 +32,7 @@ SMALL = {
     "rollout.samples_per_prompt": 8,
     "rollout.slots": 24,
     "rollout.prefill_rows": 8,
-    "rollout.prefill_lengths": (48,),
+    "rollout.prefill_chunk": 16,
     "train.row_lengths": (48,),
     "train.rows_per_micro_batch": 8,
     "train.logprob_chunk": 48,

@@ -43,7 +43,7 @@ SMALL = {
     "engine.slots": 8,
     "engine.segment_length": 4,
     "engine.prefill_rows": 8,
-    "engine.prefill_lengths": (16, 64),
+    "engine.prefill_chunk": 16,
 }
 
 
@@ -92,7 +92,7 @@ def test_two_calls_share_no_random_numbers_and_go_on_where_one_call_would(weight
 
 
 def test_what_cannot_be_asked_or_does_not_end_has_no_reply_and_is_counted(weights):
-    ask = make_engine(weights, output_limit=1, prefill_lengths=(17,))
+    ask = make_engine(weights, output_limit=1)
     replies = ask(["x" * 17, "café", *PROMPTS])
     assert replies[:2] == [None, None]
     unended = sum(reply is None for reply in replies[2:])
@@ -105,7 +105,7 @@ def test_what_cannot_be_asked_or_does_not_end_has_no_reply_and_is_counted(weight
 
 
 def test_what_a_random_network_says_of_a_row_puts_it_aside(weights):
-    ask = make_engine(weights, max_prompt_tokens=1536, prefill_lengths=(1584,))
+    ask = make_engine(weights, max_prompt_tokens=1536, prefill_chunk=512)
     rows = [Row(str(i), f"file:{i}", "test", f"What is {i}+1? What is {i}+2?", "3") for i in range(6)]
     cleaned = clean(rows, {SUB: sub_questions}, ask)
     assert cleaned.kept == [] and [d.row for _, d in cleaned.ended(ASIDE)] == rows
@@ -131,7 +131,7 @@ def test_the_settings_choose_who_is_asked(weights):
     [
         ({"weights": ""}, "ask.engine.weights is the folder"),
         ({"weights": "nowhere"}, "nowhere holds no weights"),
-        ({"prefill_lengths": (16,)}, r"must hold a prompt and its reply, 16 \+ 48 tokens.*add 64"),
+        ({"prefill_chunk": 0}, "ask.engine.prefill_chunk must be at least 1"),
         ({"slots": 0}, "ask.engine.slots must be at least 1"),
         ({"tokenizer.kind": "hf"}, "tokenizer"),
     ],

@@ -105,7 +105,7 @@ def test_a_config_file_that_is_not_there_is_named(tmp_path):
         ({"rollout.slots": 0}, ["rollout.slots", "got 0", "set it to 1 or more"]),
         ({"rollout.slots": 12}, ["rollout.slots", "multiple of 8", "got 12", "16 would work"]),
         ({"train.row_lengths": (32,)}, ["train.row_lengths", "8 + 40", "(32,)", "add 48"]),
-        ({"rollout.prefill_lengths": (32,)}, ["rollout.prefill_lengths", "8 + 40", "(32,)", "add 48"]),
+        ({"rollout.prefill_chunk": 0}, ["rollout.prefill_chunk", "got 0", "set it to 1 or more"]),
         ({"loss.importance": "tois"}, ["loss.importance=tois", "rollout.segments=1", "got (4, 'step')"]),
         ({"loss.importance": "poise"}, ["loss.importance", "pois", "sais", "tois", "got 'poise'"]),
         ({"mesh.fsdp": 3}, ["needs 3 devices", "there are 8", "mesh.fsdp=-1"]),

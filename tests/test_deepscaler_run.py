@@ -17,7 +17,7 @@ SMALL = {
     "data.heldout_rows": 2,
     "rollout.slots": 16,
     "rollout.output_limit": 16,
-    "rollout.prefill_lengths": (144,),
+    "rollout.prefill_chunk": 64,
     "train.row_lengths": (192,),
     "warm_start.steps": 3,
     "warm_start.optimizer.warmup_steps": 0,

@@ -55,7 +55,7 @@ def test_every_freed_slot_is_filled_after_its_segment_and_the_tokens_are_those_o
 
 def run_evaluate(judge):
     spec = EngineSpec(CONFIG, 4, 20 + L, Sampling(0.85), EOS_IDS, make_layout("decoding"))
-    settings = SegmentSettings(S, L, RECOMPUTE, 4, (20, 20 + L), refill_latency=0)
+    settings = SegmentSettings(S, L, RECOMPUTE, 4, 8, refill_latency=0)
     return evaluate(PolicyEngine(spec, SEED), params(), PROMPTS, K, judge, settings)
 
 

@@ -49,7 +49,7 @@ SMALL = {
     "decoding.segment_length": 4,
     "decoding.commit_every": 3,
     "decoding.prefill_rows": 8,
-    "decoding.prefill_lengths": (16, 56),
+    "decoding.prefill_chunk": 16,
     "scoring.pass_at": (1, K),
 }
 
@@ -179,7 +179,7 @@ def test_a_kill_between_two_commits_loses_what_came_after_the_first_and_nothing_
 
 
 def test_slots_segments_and_commits_change_how_and_not_what(files, whole, tmp_path):
-    other = settings(files, slots=16, segment_length=7, commit_every=2, prefill_lengths=(56,))
+    other = settings(files, slots=16, segment_length=7, commit_every=2, prefill_chunk=11)
     summary = run_evaluation(other, tmp_path)
     assert (tmp_path / FINAL).read_bytes() == (whole / FINAL).read_bytes()
     assert summary["avg@6"] == runs.summary(whole)["avg@6"]
@@ -299,8 +299,7 @@ def test_the_configs_are_read_whole_and_keep_the_paper_s_sampler(config):
         ({"decoding.samples": 0}, "decoding.samples must be at least 1; got 0"),
         ({"decoding.top_p": 0.0}, "0 < top_p <= 1"),
         ({"scoring.pass_at": (1, 7)}, r"scoring.pass_at must name k from 1 to decoding.samples \(6\)"),
-        ({"decoding.prefill_lengths": (16,)}, "must hold a prompt and its output, 8 \\+ 48 tokens.*add 56"),
-        ({"decoding.prefill_lengths": ()}, "must hold a prompt and its output"),
+        ({"decoding.prefill_chunk": 0}, "decoding.prefill_chunk must be at least 1; got 0"),
         ({"prompt.chat": True}, "prompt.chat needs the chat template"),
         ({"prompt.system": "x"}, "prompt.system is a turn of the chat template"),
         ({"weights": ""}, "weights is the folder of the weights"),

@@ -24,7 +24,7 @@ def words(ids: np.ndarray) -> str:
 
 def make_replies(slots: int = 4, **changes) -> Replies:
     spec = EngineSpec(CONFIG, slots, 20 + LIMIT, Sampling(0.85), EOS_IDS, tiny.make_layout("decoding"))
-    settings = dataclasses.replace(SegmentSettings(6, LIMIT, KEEP, 4, (20,), refill_latency=0), **changes)
+    settings = dataclasses.replace(SegmentSettings(6, LIMIT, KEEP, 4, 8, refill_latency=0), **changes)
     return Replies(PolicyEngine(spec, tiny.SEED), tiny.make_params(CONFIG), settings, words)
 
 
@@ -65,8 +65,6 @@ def test_a_prompt_that_does_not_fit_is_refused():
     ("changes", "message"),
     [
         ({"output_limit": 44}, "wider than"),
-        ({"prefill_lengths": (4, 16)}, "hold 20 tokens"),
-        ({"prefill_lengths": ()}, "hold"),
     ],
 )
 def test_shapes_that_hold_no_prompt_are_refused_before_anything_is_asked(changes, message):

@@ -43,7 +43,7 @@ def test_a_speed_is_compared_with_the_faster_peer():
 def test_every_sample_ends_at_its_given_length():
     config = make_config()
     spec = EngineSpec(config, 3, 20 + 12, Sampling(0.85), (VOCAB,), make_layout("decoding"))
-    rollout = GivenLengths(PolicyEngine(spec, SEED), SegmentSettings(6, 12, "keep", 1, (20, 32), 1))
+    rollout = GivenLengths(PolicyEngine(spec, SEED), SegmentSettings(6, 12, "keep", 1, 8, 1))
     rollout.lengths = np.array([12, 1, 7, 6, 3])
     rollout.pool.add_prompts(make_prompts(5), 1)
     done = []

@@ -74,7 +74,7 @@ SIZES = {
     "data.max_prompt_tokens": 49,
     "rollout.output_limit": 160,
     "rollout.segments": 4,
-    "rollout.prefill_lengths": (64, 209),
+    "rollout.prefill_chunk": 64,
     "train.row_lengths": (209,),
     "warm_start.steps": 700,
 }
@@ -126,11 +126,7 @@ REFUSALS = [
         {"rollout.top_k": 0},
     ),
     ({"train.row_lengths": ()}, ["train.row_lengths", "got ()", "add 209"], {"train.row_lengths": (209,)}),
-    (
-        {"rollout.prefill_lengths": [64]},
-        ["rollout.prefill_lengths", "got (64,)", "add 209"],
-        {"rollout.prefill_lengths": [64, 209]},
-    ),
+    ({"rollout.prefill_chunk": 0}, ["rollout.prefill_chunk", "got 0"], {"rollout.prefill_chunk": 1}),
     ({"rollout.pages.count": -1}, ["rollout.pages.count", "got -1", "0 or more"], {"rollout.pages.count": 0}),
     ({"rollout.pages.size": 0}, ["rollout.pages.size", "got 0", "1 or more"], {"rollout.pages.size": 1}),
     ({"rollout.pages.dtype": "int4"}, ["rollout.pages.dtype", "got 'int4'", "model"], {"rollout.pages.dtype": "int8"}),

@@ -102,7 +102,7 @@ def make_rollout(
     """Slots without samples; contexts hold a prompt of up to `prompt_limit` tokens and the output."""
     width = prompt_limit + output_limit
     spec = EngineSpec(config, slots, width, sampling, eos_ids, layout or make_layout("decoding"), pages)
-    settings = SegmentSettings(output_limit // segments, output_limit, kv, 4, (prompt_limit, width), refill_latency)
+    settings = SegmentSettings(output_limit // segments, output_limit, kv, 4, 8, refill_latency)
     return SegmentRollout(engine(spec, SEED), settings)
 
 

@@ -42,7 +42,7 @@ class EngineAskSettings:
     slots: int
     segment_length: int
     prefill_rows: int
-    prefill_lengths: tuple[int, ...]
+    prefill_chunk: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,16 +69,9 @@ class EngineAsk:
 
     def __init__(self, settings: EngineAskSettings):
         s = self.settings = settings
-        for name in ("output_limit", "max_prompt_tokens", "slots", "segment_length", "prefill_rows"):
+        for name in ("output_limit", "max_prompt_tokens", "slots", "segment_length", "prefill_rows", "prefill_chunk"):
             demand_least(f"ask.engine.{name}", 1, getattr(s, name))
         width = s.max_prompt_tokens + s.output_limit
-        demand(
-            max(s.prefill_lengths, default=0) >= width,
-            f"the longest of ask.engine.prefill_lengths must hold a prompt and its reply, {s.max_prompt_tokens} + "
-            f"{s.output_limit} tokens",
-            s.prefill_lengths,
-            f"add {width}",
-        )
         demand(bool(s.weights), "ask.engine.weights is the folder of the weights that are asked", s.weights, "set it")
         self.failures: dict[str, int] = {}
         self._weights = open_weights(s.weights)
@@ -114,7 +107,7 @@ class EngineAsk:
         s, spec = self.settings, self._engine.spec
         params = self._weights.load(param_shardings(spec), spec.model.dtype)
         segments = SegmentSettings(
-            s.segment_length, s.output_limit, KEEP, s.prefill_rows, s.prefill_lengths, refill_latency=0
+            s.segment_length, s.output_limit, KEEP, s.prefill_rows, s.prefill_chunk, refill_latency=0
         )
         return Replies(self._engine, params, segments, self._tokenizer.decode_output)
 

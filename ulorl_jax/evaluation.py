@@ -71,7 +71,7 @@ class DecodingSettings:
     segment_length: int
     commit_every: int
     prefill_rows: int
-    prefill_lengths: tuple[int, ...]
+    prefill_chunk: int
 
     @property
     def context_limit(self) -> int:
@@ -126,6 +126,7 @@ def check(settings: EvaluationSettings) -> None:
     for name in ("samples", "output_limit", "max_prompt_tokens", "slots", "segment_length", "commit_every"):
         demand_least(f"decoding.{name}", 1, getattr(d, name))
     demand_least("decoding.prefill_rows", 1, d.prefill_rows, "8 is a good start")
+    demand_least("decoding.prefill_chunk", 1, d.prefill_chunk, "512 is a good start")
     demand_least("seed", 0, s.seed)
     demand_least("scoring.bootstrap", 1, s.scoring.bootstrap, "1000 is usual")
     Sampling(d.temperature, d.top_p, d.top_k)  # refuses what is none
@@ -136,13 +137,6 @@ def check(settings: EvaluationSettings) -> None:
         f"scoring.pass_at must name k from 1 to decoding.samples ({d.samples}), of which pass@k is reckoned",
         s.scoring.pass_at,
         f"(1, {d.samples})",
-    )
-    demand(
-        max(d.prefill_lengths, default=0) >= d.context_limit and min(d.prefill_lengths) >= 1,
-        f"the longest of decoding.prefill_lengths must hold a prompt and its output, {d.max_prompt_tokens} + "
-        f"{d.output_limit} tokens",
-        d.prefill_lengths,
-        f"add {d.context_limit}",
     )
     check_prompt(s.prompt, s.tokenizer)
     check_verify(s.verify)
@@ -252,7 +246,7 @@ class _Evaluation:
         spec = EngineSpec(self.model, d.slots, d.context_limit, sampling, self.tokenizer.eos_ids, self.layout)
         engine = PolicyEngine(spec, s.seed)
         segments = SegmentSettings(
-            d.segment_length, d.output_limit, KEEP, d.prefill_rows, d.prefill_lengths, refill_latency=0
+            d.segment_length, d.output_limit, KEEP, d.prefill_rows, d.prefill_chunk, refill_latency=0
         )
         about = record.about or {"seconds": {}, "begun": 0, "samples": []}
         fresh = [Sample(p.id * d.samples + i, p) for p in self.prompts for i in range(d.samples)]

@@ -78,15 +78,11 @@ def memory_terms(settings: Settings) -> list[Term]:
 
     context = s.context_limit
     cache = (2 * m.num_hidden_layers, s.rollout.slots, m.num_key_value_heads, context, m.head_dim)
-    prefill = (*cache[:1], s.rollout.prefill_rows, *cache[2:])
     pages, held, axes, each, room = s.rollout.pages, cache, kv_cache.AXES, width, ""
     if pages.count:  # the parts of the mesh have them all together
         held = (pages.count, m.num_hidden_layers, 1, pages.size, 2 * m.num_key_value_heads, m.head_dim)
         axes, room = paged_cache.AXES, f", room for {pages.count * pages.size:,} tokens"
         each = 1 + 4 / m.head_dim if pages.dtype == INT8 else width  # a float32 scale for each token and head
-    slot_ways = math.prod(mesh[axis] for axis in DECODING["slots"])
-    shared_out = s.rollout.prefill_rows % slot_ways == 0  # else every device computes all rows; see decoding.prefill
-    prefill_axes = (None, "slots" if shared_out else None, *kv_cache.AXES[2:])
     residual = (m.num_hidden_layers, s.train.rows_per_micro_batch, max(s.train.row_lengths), m.hidden_size)
     logits = (s.train.rows_per_micro_batch, s.train.logprob_chunk, m.vocab_size)
     per_token = 2 * m.num_hidden_layers * m.num_key_value_heads * m.head_dim * each
@@ -98,7 +94,6 @@ def memory_terms(settings: Settings) -> list[Term]:
         Term("logits of a chunk", *array(logits, ("rows", None, "vocab"), 4, TRAINING), "float32, at least two exist"),
         Term("decoder's weights", *weights(width, DECODING), m.dtype),
         Term("KV cache", *array(held, axes, each, DECODING), f"{per_token / 1024:.0f} KiB per token{room}"),
-        Term("KV of a prefill", *array(prefill, prefill_axes, width, DECODING), "of one call, longest length"),
     ]
 
 

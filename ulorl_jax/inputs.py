@@ -191,7 +191,7 @@ def verifier_of(
         # Greedy, so that a verdict does not depend on what was asked before.
         width = max(s.row_lengths) + s.output_limit
         spec = EngineSpec(model, s.slots, width, Sampling(0.0), tokenizer.eos_ids, layout)
-        segments = SegmentSettings(s.segment_length, s.output_limit, KEEP, s.rows, s.row_lengths, refill_latency=0)
+        segments = SegmentSettings(s.segment_length, s.output_limit, KEEP, s.rows, min(s.row_lengths), refill_latency=0)
         generate = Replies(PolicyEngine(spec, seed=0), params, segments, tokenizer.decode_output)
         identity = f"{identity}, greedy, at most {s.output_limit} tokens"
     return GenerativeVerifier(

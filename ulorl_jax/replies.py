@@ -19,23 +19,26 @@ class Replies:
     Args:
       engine: the decoder; its slots hold max_prompt_tokens + settings.output_limit tokens.
       params: in the engine's decoding layout.
-      settings: segment length, limits and padded lengths.
+      settings: segment length and limits.
       decode: ids of an output, with its end token, to the reply's text.
 
     Attributes:
       max_prompt_tokens: a longer prompt is refused.
 
     Raises:
-      ValueError: a slot holds no prompt beside a reply, or no padded length holds the longest prompt.
+      ValueError: a slot holds no prompt beside a reply.
     """
 
     def __init__(
         self, engine: PolicyEngine, params: PyTree, settings: SegmentSettings, decode: Callable[[np.ndarray], str]
     ):
         self.max_prompt_tokens = engine.spec.width - settings.output_limit
-        limit, lengths = self.max_prompt_tokens, settings.prefill_lengths
-        demand(limit >= 1, "slots must be wider than settings.output_limit", engine.spec.width, "make them wider")
-        demand(max(lengths, default=0) >= limit, f"a prefill length must hold {limit} tokens", lengths, f"add {limit}")
+        demand(
+            self.max_prompt_tokens >= 1,
+            "slots must be wider than settings.output_limit",
+            engine.spec.width,
+            "make them wider",
+        )
         self._engine, self._params, self._settings, self._decode = engine, params, settings, decode
         self._asked = 0
 

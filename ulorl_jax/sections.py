@@ -135,7 +135,7 @@ class RolloutSettings:
     top_p: float
     top_k: int
     prefill_rows: int
-    prefill_lengths: tuple[int, ...]
+    prefill_chunk: int
 
     @property
     def segment_length(self) -> int:
@@ -150,7 +150,7 @@ class RolloutSettings:
             self.output_limit,
             self.kv,
             self.prefill_rows,
-            self.prefill_lengths,
+            self.prefill_chunk,
             self.refill_latency,
         )
 

@@ -95,13 +95,13 @@ def check(settings: Settings) -> None:
         ("rollout.refill_latency", 0, r.refill_latency),
         ("rollout.samples_per_prompt", 2, r.samples_per_prompt),
         ("rollout.prefill_rows", 1, r.prefill_rows),
+        ("rollout.prefill_chunk", 1, r.prefill_chunk),
         ("data.max_prompt_tokens", 1, s.data.max_prompt_tokens),
         ("data.heldout_rows", 1, s.data.heldout_rows),
         ("train.rows_per_micro_batch", 1, s.train.rows_per_micro_batch),
         ("train.logprob_chunk", 1, s.train.logprob_chunk),
         ("train.updates_per_step", 1, s.train.updates_per_step),
         ("train.max_skipped_in_a_row", 1, s.train.max_skipped_in_a_row),
-        ("rollout.prefill_lengths", 1, min(r.prefill_lengths, default=1)),
         ("train.row_lengths", 1, min(s.train.row_lengths, default=1)),
         ("loss.clip_low", 0, s.loss.clip_low),
         ("loss.clip_high", 0, s.loss.clip_high),
@@ -124,13 +124,13 @@ def check(settings: Settings) -> None:
         limit,
         " or ".join(str(i * m) for i in (limit // m, limit // m + 1) if i) + " would work",
     )
-    for name, lengths in (("train.row_lengths", s.train.row_lengths), ("rollout.prefill_lengths", r.prefill_lengths)):
-        demand(
-            max(lengths, default=0) >= s.context_limit,
-            f"the longest of {name} must hold a prompt and its output, {s.data.max_prompt_tokens} + {limit} tokens",
-            lengths,
-            f"add {s.context_limit}",
-        )
+    demand(
+        max(s.train.row_lengths, default=0) >= s.context_limit,
+        f"the longest of train.row_lengths must hold a prompt and its output, {s.data.max_prompt_tokens} + {limit} "
+        "tokens",
+        s.train.row_lengths,
+        f"add {s.context_limit}",
+    )
     demand(
         r.kv in (KEEP, RECOMPUTE), f"rollout.kv must be {KEEP!r} or {RECOMPUTE!r}", r.kv, f"the paper's: {RECOMPUTE}"
     )

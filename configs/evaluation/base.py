@@ -50,8 +50,8 @@ def get_config() -> ml_collections.ConfigDict:
     d.slots = 128  # outputs decoded side by side
     d.segment_length = 1024  # tokens between two refills: the longest that a freed slot waits
     d.commit_every = 16  # segments between two points that a killed run goes on from; each costs a prefill of all slots
-    d.prefill_rows = 8  # contexts prefilled in one call
-    d.prefill_lengths = (2048, 16384, 133120)  # padded lengths of such a call; the longest holds prompt + output
+    d.prefill_rows = 8  # contexts computed side by side
+    d.prefill_chunk = 512  # tokens of each that one pass of the network computes
 
     c.scoring = s = ml_collections.ConfigDict()
     s.pass_at = (1, 8, 32)  # pass@k for these k, at most decoding.samples

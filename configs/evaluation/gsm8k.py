@@ -16,6 +16,6 @@ def get_config() -> ml_collections.ConfigDict:
     """See the module's text."""
     c = base.get_config()
     c.data = question_file(base.data_file("gsm8k", "test.jsonl"))
-    c.decoding.update(samples=1, output_limit=16384, prefill_lengths=(1024, 4096, 18432))
+    c.decoding.update(samples=1, output_limit=16384)
     c.scoring.pass_at = (1,)
     return c

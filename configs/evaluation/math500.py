@@ -18,6 +18,6 @@ def get_config() -> ml_collections.ConfigDict:
     """See the module's text."""
     c = base.get_config()
     c.data = question_file(base.data_file("math500", "test.jsonl"), question="problem", id="id")
-    c.decoding.update(samples=4, output_limit=32768, prefill_lengths=(1024, 4096, 16384, 34816))
+    c.decoding.update(samples=4, output_limit=32768)
     c.scoring.pass_at = (1, 4)
     return c

@@ -17,5 +17,5 @@ def get_config() -> ml_collections.ConfigDict:
     """See the module's text."""
     c = aime2025.get_config()
     c.rope_scaling.update(factor=1.5, original_max_position_embeddings=95232)
-    c.decoding.update(output_limit=143360, prefill_lengths=(2048, 16384, 145408))
+    c.decoding.output_limit = 143360
     return c

@@ -22,6 +22,7 @@ from ulorl_jax.models.qwen3 import (
 from ulorl_jax.models.rms_norm import rms_norm
 from ulorl_jax.ops.logprobs import token_logprobs
 from ulorl_jax.rollout.kv_cache import init_cache, make_attend
+from ulorl_jax.rollout.lanes import Chunk, Lanes
 
 DENSE = make_config()
 MOE = make_moe_config()
@@ -176,20 +177,26 @@ def test_prefill_and_decode_give_the_hidden_states_of_the_packed_forward(config)
     tokens = rng.integers(0, 96, (3, total)).astype(np.int32)
     wanted = np.stack([alone(params, config, row) for row in tokens])
 
-    @functools.partial(jax.jit, donate_argnums=2)
-    def step(new, positions, cache):
-        return forward_cached(params, config, new, positions, make_attend(positions), cache)
+    every = jnp.arange(3, dtype=jnp.int32)
 
-    # Rows are padded to one width with ids that decoding overwrites, as the engine does it.
+    @functools.partial(jax.jit, static_argnums=0, donate_argnums=3)
+    def step(lanes, new, at, cache):  # at [3] or [3, width]
+        chunk = Chunk(every, at, at < lengths[:, None]) if lanes.rows else None
+        attend = make_attend(lanes, at if chunk is None else lengths, every >= 0, chunk)
+        hidden, cache = forward_cached(params, config, new.reshape(-1, 1), at.reshape(-1, 1), attend, cache)
+        return hidden.reshape(*at.shape, -1), cache
+
+    # Rows are padded to one width with ids that leave no trace.
     context = np.where(np.arange(width) < lengths[:, None], tokens[:, :width], 95).astype(np.int32)
-    hidden, cache = step(context, jnp.broadcast_to(jnp.arange(width), (3, width)), init_cache(config, 3, total))
+    places = jnp.broadcast_to(jnp.arange(width), (3, width))
+    hidden, cache = step(Lanes(1, 0, 3, width), context, places, init_cache(config, 3, total))
     for row, length in enumerate(lengths):
         np.testing.assert_allclose(hidden[row, :length], wanted[row, :length], atol=1e-5)
     rows = np.arange(3)
     for i in range(total - lengths.max()):
         at = lengths + i
-        hidden, cache = step(tokens[rows, at][:, None], jnp.asarray(at)[:, None], cache)
-        np.testing.assert_allclose(hidden[:, 0], wanted[rows, at], atol=1e-5)
+        hidden, cache = step(Lanes(1, 3), tokens[rows, at], jnp.asarray(at), cache)
+        np.testing.assert_allclose(hidden, wanted[rows, at], atol=1e-5)
 
 
 def test_what_is_kept_for_the_backward_pass_does_not_change_the_gradient():

@@ -22,15 +22,19 @@ def make_engine(config=CONFIG, slots=4, temperature=0.85, eos_ids=NEVER, layout=
 
 
 def fill(engine, params, contexts, slots, ids, state=None, limit=LIMIT):
-    """Contexts prefilled in one call and put into slots."""
+    """Contexts put into slots and computed."""
+    state = put(engine, contexts, slots, ids, engine.init_decode_state() if state is None else state, limit)
+    return engine.prefill_slots(params, state, 2, 8)
+
+
+def put(engine, contexts, slots, ids, state, limit=LIMIT, computed=0, turns=0):
+    """Contexts put into slots; it is left to others to compute them."""
     lengths = np.array([len(context) for context in contexts], np.int32)
-    tokens = np.zeros((len(contexts), 20), np.int32)
+    tokens = np.zeros((len(contexts), WIDTH), np.int32)
     for row, context in enumerate(contexts):
         tokens[row, : len(context)] = context
-    prefix = engine.prefill_batch(params, tokens, lengths)
-    state = engine.init_decode_state() if state is None else state
-    ids, limits = np.array(ids, np.int32), lengths + limit
-    return engine.insert_batch(prefix, state, np.arange(len(contexts)), np.array(slots), ids, limits)
+    zeros, ids = np.zeros(len(contexts), np.int32), np.array(ids, np.int32)
+    return engine.fill(state, np.array(slots), tokens, lengths, zeros + computed, zeros + turns, ids, lengths + limit)
 
 
 def rows_of(drawn):
@@ -111,8 +115,8 @@ def test_slots_that_are_not_active_change_nothing_and_are_not_changed(params, co
     state, drawn = engine.generate_segment(params, state, 6)
     assert rows_of(drawn) == [outputs[0][:6], [], outputs[2][:6], []]
     for slot in (1, 3):
-        for name in ("tokens", "lengths", "limits", "sample_ids", "drawn"):
-            assert getattr(state, name)[slot] == getattr(before, name)[slot], name
+        for name in ("contexts", "known", "lengths", "limits", "sample_ids", "drawn"):
+            np.testing.assert_array_equal(getattr(state, name)[slot], getattr(before, name)[slot], name)
         held = int(before.lengths[slot])
         np.testing.assert_array_equal(state.cache.k[:, slot, ..., :held], before.cache.k[:, slot, ..., :held])
         np.testing.assert_array_equal(state.cache.v[:, slot, :, :held], before.cache.v[:, slot, :, :held])
@@ -138,19 +142,46 @@ def test_a_used_slot_gives_its_next_sample_what_a_fresh_one_gives(params, contex
     np.testing.assert_array_equal(results[0].logp, results[1].logp)
 
 
-def test_one_prefilled_row_goes_to_many_slots_which_then_draw_for_themselves(params, contexts):
+def test_one_computed_context_goes_to_many_slots_which_then_draw_for_themselves(params, contexts):
     engine = make_engine()
-    prefix = engine.prefill_batch(params, contexts[0][None], np.array([len(contexts[0])]))
-    zeros, slots = np.zeros(4, np.int32), np.arange(4)
-    limits = zeros + len(contexts[0]) + LIMIT
-    state = engine.insert_batch(prefix, engine.init_decode_state(), zeros, slots, slots, limits)
+    state = put(engine, contexts[:1], [2], [2], engine.init_decode_state())
+    state = put(engine, contexts[:1] * 3, [0, 1, 3], [0, 1, 3], state, computed=len(contexts[0]) - 1)
+    state = engine.prefill_slots(params, state, 2, 8)
+    state = engine.copy_slots(state, np.array([2, 2, 2, 0]), np.array([0, 1, 3, 4]))  # slot 4 is padding
     rows = rows_of(engine.generate_segment(params, state, 8)[1])
     wanted = plain_decode(params, CONFIG, dict.fromkeys(range(4), contexts[0]), 8, eos_ids=NEVER)
     assert rows == [wanted[i].tolist() for i in range(4)]
     assert len({tuple(row) for row in rows}) == 4
 
 
-def test_a_copy_to_a_slot_that_does_not_exist_is_dropped(params, contexts):
+@pytest.mark.parametrize("chunk", [1, 4, 8, 20])
+def test_a_context_computed_beside_the_others_tokens_draws_what_one_computed_alone_does(
+    params, contexts, outputs, chunk
+):
+    engine = make_engine()
+    state = fill(engine, params, contexts[:2], [3, 0], [0, 1])
+    state, first = engine.generate_segment(params, state, LIMIT, 3)
+    state = put(engine, contexts[2:], [1, 2], [2, 3], state)
+    state, second = engine.generate_segment(params, state, 40, chunk=chunk)
+    before, after = rows_of(first), rows_of(second)
+    assert [before[slot] + after[slot] for slot in (3, 0, 1, 2)] == outputs
+    needed = sum(-(-(len(context) - 1) // chunk) for context in contexts[2:])  # passes, of one context at a time
+    assert int(second.chunks) == needed and int(second.steps) == max(LIMIT - 3, needed + LIMIT)
+    assert not np.asarray(state.active).any()
+
+
+def test_a_context_is_computed_after_those_of_an_earlier_turn(params, contexts, outputs):
+    engine = make_engine()
+    state = put(engine, contexts[:1], [0], [0], engine.init_decode_state(), turns=3)
+    state = put(engine, contexts[1:2], [1], [1], state, turns=2)
+    state, drawn = engine.generate_segment(params, state, LIMIT, 4, chunk=5)
+    first = -(-(len(contexts[1]) - 1) // 5)
+    second = -(-(len(contexts[0]) - 1) // 5)
+    assert 0 < first < 4 < first + second
+    assert rows_of(drawn) == [[], outputs[1][: 4 - first], [], []]
+
+
+def test_a_context_for_a_slot_that_does_not_exist_is_dropped(params, contexts):
     engine = make_engine()
     state = fill(engine, params, contexts[:2], [1, 4], [5, 6])
     assert np.asarray(state.active).tolist() == [False, True, False, False]
@@ -181,7 +212,7 @@ def test_an_existing_prefix_is_continued_exactly(params, contexts, outputs):
         padded = np.concatenate([piece, np.full(10 - len(piece), 77)]).astype(np.int32)
         prefix = engine.prefill(params=params, existing_prefix=prefix, padded_tokens=padded, true_length=len(piece))
     straight = engine.prefill(params=params, padded_tokens=whole.astype(np.int32), true_length=14)
-    assert int(prefix.lengths[0]) == 13 and int(prefix.tokens[0]) == whole[-1]
+    assert int(prefix.length) == 13 and int(prefix.token) == whole[-1]
     np.testing.assert_allclose(prefix.cache.k[..., :14], straight.cache.k, atol=1e-5)
     np.testing.assert_allclose(prefix.cache.v[..., :14, :], straight.cache.v, atol=1e-5)
     state = engine.insert(prefix, engine.init_decode_state(), 1)

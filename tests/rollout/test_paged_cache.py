@@ -9,7 +9,8 @@ import pytest
 
 from tests.tiny import make_config, make_layout
 from ulorl_jax.rollout.kv_cache import KVCache
-from ulorl_jax.rollout.paged_cache import init_cache, insert_rows, make_attend, quantize
+from ulorl_jax.rollout.lanes import Chunk, Lanes
+from ulorl_jax.rollout.paged_cache import init_cache, insert, make_attend, quantize
 from ulorl_jax.rollout.pages import INT8, MODEL, PageSettings
 
 CONFIG = make_config()
@@ -29,16 +30,17 @@ def filled(request):
     layout = make_layout("decoding")
     cache = init_cache(CONFIG, C, WIDTH, PageSettings(PAGES, SIZE, request.param), 1)
     prefix = KVCache(normal(0, LAYERS, 2, K, D, 15), normal(1, LAYERS, 2, K, 15, D))
-    writes = np.full((4, 8), NONE, np.int32)
-    writes[0, :4], writes[1, :3] = [7, 2, 19, 0], [5, 11, 3]
-    rows, slots = np.array([1, 0, 0, 0]), np.array([0, 1, C, C])  # the last two are padding
-    return layout, insert_rows(cache, prefix, rows, slots, jnp.asarray(writes), layout), prefix
+    for slot, row, pages in ((0, 1, [7, 2, 19, 0]), (1, 0, [5, 11, 3])):
+        one = jax.tree.map(lambda x, row=row: x[:, row : row + 1], prefix)
+        writes = jnp.asarray(pages + [NONE] * (8 - len(pages)), jnp.int32)
+        cache = insert(cache, one, jnp.int32(slot), writes, layout)
+    return layout, cache, prefix
 
 
 def attend(layout, cache, positions, active, seed=2):
     q, k, v = normal(seed, C, 1, H, D), normal(seed + 1, C, 1, K, D), normal(seed + 2, C, 1, K, D)
-    positions = jnp.asarray(positions, jnp.int32)[:, None]
-    out, cache = make_attend(positions, jnp.asarray(active), layout)(q, k, v, cache, jnp.int32(LAYER))
+    attend = make_attend(Lanes(1, C), jnp.asarray(positions, jnp.int32), jnp.asarray(active), None, layout)
+    out, cache = attend(q, k, v, cache, jnp.int32(LAYER))
     return q, k, v, out, cache
 
 
@@ -69,6 +71,31 @@ def test_the_tpu_kernels_own_reference_reads_the_pool_as_it_lies(filled):
         jnp.asarray(q[:, 0]), pages, jnp.asarray(lengths), jnp.asarray(table), jnp.asarray(starts), jnp.array([C])
     )
     np.testing.assert_allclose(out[:2, 0], theirs[:2], atol=1e-5)
+
+
+def test_the_tpu_kernels_own_reference_sees_a_chunk_beside_the_slots_tokens_as_we_do(filled):
+    kernel = pytest.importorskip("jax.experimental.pallas.ops.tpu.ragged_paged_attention.kernel")
+    layout, cache, _ = filled
+    if cache.scales is not None:
+        pytest.skip("the kernel knows one scale for all keys, not one for each token and head")
+    n, positions = 3, [13, 8, 0]  # slot 1 goes on from 8 with a chunk of three, the others decode
+    q, k, v = normal(2, C + n, 1, H, D), normal(3, C + n, 1, K, D), normal(4, C + n, 1, K, D)
+    lanes, decoding = Lanes(1, C, 1, n), jnp.array([True, False, False])
+    at = jnp.arange(8, 8 + n)[None]
+    chunk = Chunk(jnp.array([1]), at, at >= 0)
+    attend = make_attend(lanes, jnp.asarray(positions, jnp.int32), decoding, chunk, layout)
+    out, cache = attend(q, k, v, cache, jnp.int32(LAYER))
+    pages = cache.pages.reshape(LAYERS * PAGES, SIZE, 2 * K, D)
+    table = np.minimum(np.asarray(cache.table), PAGES - 1) + LAYER * PAGES
+    theirs = kernel.ref_ragged_paged_attention(
+        jnp.asarray(q[np.r_[0, C : C + n], 0]),
+        pages,
+        jnp.array([14, 8 + n, 1]),  # nobody has a token of a third sequence
+        jnp.asarray(table),
+        jnp.array([0, 1, 1 + n, 1 + n]),
+        jnp.array([2]),
+    )
+    np.testing.assert_allclose(out[np.r_[0, C : C + n], 0], theirs[: 1 + n], atol=1e-5)
 
 
 def test_a_slot_that_is_not_active_writes_nothing(filled):

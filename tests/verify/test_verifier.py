@@ -313,7 +313,7 @@ WORDS = dataclasses.replace(TERSE, words=("sup", "wok"))  # no letter twice in a
 
 def engine_replies(config: Qwen3Config, params) -> Replies:
     spec = EngineSpec(config, 4, 96 + 24, Sampling(1.0), REPLY_BYTES.eos_ids, tiny.make_layout("decoding"))
-    settings = SegmentSettings(8, 24, KEEP, 4, (96,), refill_latency=0)
+    settings = SegmentSettings(8, 24, KEEP, 4, 32, refill_latency=0)
     return Replies(PolicyEngine(spec, tiny.SEED), params, settings, REPLY_BYTES.decode_output)
 
 

@@ -1,9 +1,9 @@
 """What the decoder computes: its state on the device, and the pure programs over it.
 
 All programs are pure: parameters are an argument of every call, so a weight update
-is nothing but passing the new tree. A slot holds its last known token, whose keys
-and values the next step computes; hence prefill needs no logits, every token is
-drawn in one place (`_step`), and a context can be continued at any time.
+is nothing but passing the new tree. The keys and values of a context's last token
+are those that the next decode step computes; hence prefill needs no logits, every
+token is drawn in one place (`_step`), and a context can be continued at any time.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ulorl_jax.mesh import Layout
 from ulorl_jax.models.qwen3 import Qwen3Config, forward_cached, map_table, output_head
 from ulorl_jax.rollout import kv_cache, paged_cache
 from ulorl_jax.rollout.kv_cache import KVCache
+from ulorl_jax.rollout.lanes import Chunk, Lanes, next_chunk
 from ulorl_jax.rollout.paged_cache import PagedCache
 from ulorl_jax.rollout.pages import PageSettings
 from ulorl_jax.rollout.sampling import Sampling, draw_tokens
@@ -29,17 +30,17 @@ PyTree = Any
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prefix:
-    """N contexts whose keys and values are computed, ready for a slot.
+    """A context whose keys and values are computed, ready for a slot.
 
     Attributes:
-      cache: of N rows, P positions wide.
-      tokens: `[N]` i32, the last token of each context.
-      lengths: `[N]` i32, its position: the context's length - 1.
+      cache: of one row, P positions wide.
+      token: `[]` i32, the context's last.
+      length: `[]` i32, its position: the context's length - 1.
     """
 
     cache: KVCache
-    tokens: jax.Array
-    lengths: jax.Array
+    token: jax.Array
+    length: jax.Array
 
 
 @jax.tree_util.register_dataclass
@@ -49,8 +50,11 @@ class DecodeState:
 
     Attributes:
       cache: dense, or a pool of pages.
-      tokens: `[C]` i32, last known token of the slot, the next step's input.
-      lengths: `[C]` i32, its position: keys and values before it are in the cache.
+      contexts: `[C, W]` i32, prompt and output of the sample in each slot.
+      known: `[C]` i32, tokens in it.
+      lengths: `[C]` i32, tokens whose keys and values are in the cache: known - 1 in a slot that decodes, fewer where
+        the context is still being computed.
+      turns: `[C]` i32, whose context is computed first, see `lanes.next_chunk`.
       limits: `[C]` i32, prompt + L: the context length at which the sample is truncated.
       drawn: `[C]` i32, tokens drawn since the slot was filled.
       sample_ids: `[C]` i32.
@@ -59,13 +63,20 @@ class DecodeState:
     """
 
     cache: KVCache | PagedCache
-    tokens: jax.Array
+    contexts: jax.Array
+    known: jax.Array
     lengths: jax.Array
+    turns: jax.Array
     limits: jax.Array
     drawn: jax.Array
     sample_ids: jax.Array
     active: jax.Array
     key: jax.Array
+
+    @property
+    def filling(self) -> jax.Array:
+        """`[C]` bool, slots whose context is not computed yet: they do not decode."""
+        return self.active & (self.lengths + 1 < self.known)
 
 
 @jax.tree_util.register_dataclass
@@ -78,12 +89,14 @@ class SegmentTokens:
       logp: `[C, S]` f32, nats, of the distribution sampled from.
       counts: `[C]` i32, tokens drawn for the slot.
       steps: `[]` i32, decode steps run: less than S when all samples ended early.
+      chunks: `[]` i32, those of them that computed a chunk of contexts beside.
     """
 
     tokens: jax.Array
     logp: jax.Array
     counts: jax.Array
     steps: jax.Array
+    chunks: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +129,7 @@ class EngineSpec:
 
 def compiled_programs() -> int:
     """Decoding programs compiled so far in this process, of all engines: it should stop growing."""
-    programs: list[Any] = [prefill, insert, assign_pages, generate, generate_segment]
+    programs: list[Any] = [fill, copy_slots, prefill_slots, prefill, insert, assign_pages, generate, generate_segment]
     return sum(program._cache_size() for program in programs)
 
 
@@ -140,7 +153,8 @@ def _constrain_state(spec: EngineSpec, state: DecodeState) -> DecodeState:
         else kv_cache.constrain(cache, spec.layout)
     )
     names = [field.name for field in dataclasses.fields(state) if field.name not in ("cache", "key")]
-    pinned = {name: spec.layout.constrain(getattr(state, name), "slots") for name in names}
+    values = {name: getattr(state, name) for name in names}
+    pinned = {name: spec.layout.constrain(x, "slots", *[None] * (x.ndim - 1)) for name, x in values.items()}
     return dataclasses.replace(state, cache=cache, **pinned)
 
 
@@ -148,63 +162,124 @@ def _constrain_state(spec: EngineSpec, state: DecodeState) -> DecodeState:
 def init_state(spec: EngineSpec, seed: int) -> DecodeState:
     """See `PolicyEngine.init_decode_state`."""
 
-    def zeros():
-        return jnp.zeros(spec.slots, jnp.int32)
+    def zeros(*shape):
+        return jnp.zeros((spec.slots, *shape), jnp.int32)
 
     if spec.pages.count:
         cache = paged_cache.init_cache(spec.model, spec.slots, spec.width, spec.pages, spec.parts)
     else:
         cache = kv_cache.init_cache(spec.model, spec.slots, spec.width)
     key = jax.random.key(seed)
-    return _constrain_state(spec, DecodeState(cache, zeros(), zeros(), zeros(), zeros(), zeros(), zeros() > 0, key))
+    state = DecodeState(
+        cache=cache,
+        contexts=zeros(spec.width),
+        known=zeros(),
+        lengths=zeros(),
+        turns=zeros(),
+        limits=zeros(),
+        drawn=zeros(),
+        sample_ids=zeros(),
+        active=zeros() > 0,
+        key=key,
+    )
+    return _constrain_state(spec, state)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def prefill(spec: EngineSpec, params, tokens, lengths, existing: Prefix | None) -> Prefix:
-    """See `PolicyEngine.prefill_batch`; after an existing prefix, where there is one."""
-    rows, length = tokens.shape
-    # The last token of an existing prefix has its keys and values already: go on after it.
-    start = jnp.zeros(rows, jnp.int32) if existing is None else existing.lengths + 1
-    held = 0 if existing is None else existing.cache.width
-    cache = kv_cache.init_cache(spec.model, rows, held + length)
-    if existing is not None:
-        every = jnp.arange(rows)
-        cache = kv_cache.insert_rows(cache, existing.cache, every, every)
-    # Rows are shared out like slots where they divide; one context alone is computed everywhere.
-    axis = "slots" if rows % spec.layout.ways("slots") == 0 else None
-    tokens = spec.layout.constrain(tokens, axis, None)
-    positions = start[:, None] + jnp.arange(length)
-    _, cache = forward_cached(params, spec.model, tokens, positions, kv_cache.make_attend(positions), cache)
-    last = jnp.take_along_axis(tokens, lengths[:, None] - 1, axis=1)[:, 0]
-    return Prefix(cache, last.astype(jnp.int32), start + lengths.astype(jnp.int32) - 1)
-
-
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
-def insert(
-    spec: EngineSpec, prefix: Prefix, state: DecodeState, rows, slots, sample_ids, limits, writes
-) -> DecodeState:
-    """See `PolicyEngine.insert_batch`."""
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+def fill(spec: EngineSpec, state: DecodeState, slots, contexts, known, lengths, turns, sample_ids, limits):
+    """See `PolicyEngine.fill`."""
 
     def put(into, values):
         return into.at[slots].set(values, mode="drop")
 
-    if isinstance(state.cache, PagedCache):
-        cache = paged_cache.insert_rows(state.cache, prefix.cache, rows, slots, writes, spec.layout)
-    else:
-        cache = kv_cache.insert_rows(state.cache, prefix.cache, rows, slots)
-    return _constrain_state(
-        spec,
-        DecodeState(
-            cache=cache,
-            tokens=put(state.tokens, prefix.tokens[rows]),
-            lengths=put(state.lengths, prefix.lengths[rows]),
-            limits=put(state.limits, limits),
-            drawn=put(state.drawn, 0),
-            sample_ids=put(state.sample_ids, sample_ids),
-            active=put(state.active, True),
-            key=state.key,
-        ),
+    state = dataclasses.replace(
+        state,
+        contexts=put(state.contexts, contexts),
+        known=put(state.known, known),
+        lengths=put(state.lengths, lengths),
+        turns=put(state.turns, turns),
+        limits=put(state.limits, limits),
+        drawn=put(state.drawn, 0),
+        sample_ids=put(state.sample_ids, sample_ids),
+        active=put(state.active, True),
     )
+    return _constrain_state(spec, state)
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+def copy_slots(spec: EngineSpec, state: DecodeState, sources, slots) -> DecodeState:
+    """See `PolicyEngine.copy_slots`."""
+    assert isinstance(state.cache, KVCache), "pages are shared, not copied"
+    return _constrain_state(spec, dataclasses.replace(state, cache=kv_cache.copy_slots(state.cache, sources, slots)))
+
+
+def _forward(spec: EngineSpec, params, state: DecodeState, lanes: Lanes) -> tuple[DecodeState, jax.Array]:
+    """One pass of the network: the state with what it computed, and hidden states `[C, D]` of the slots' tokens."""
+    contexts = jnp.maximum(state.known - 1, 0)  # the last token of each is a decode step's
+    chunk = next_chunk(lanes, state.turns, state.lengths, contexts, state.filling) if lanes.rows else None
+    decoding = state.active & ~state.filling
+    at = state.lengths  # a filling slot's token goes nowhere: see make_attend
+    tokens = jnp.take_along_axis(state.contexts, at[:, None], axis=1)[:, 0]
+    more = None if chunk is None else state.contexts[chunk.slots[:, None], chunk.positions]
+    tokens, positions = lanes.join(tokens, more), lanes.join(at, None if chunk is None else chunk.positions)
+    if isinstance(state.cache, PagedCache):
+        attend = paged_cache.make_attend(lanes, at, decoding, chunk, spec.layout)
+    else:
+        attend = kv_cache.make_attend(lanes, at, decoding, chunk)
+    hidden, cache = forward_cached(params, spec.model, tokens[:, None], positions[:, None], attend, state.cache)
+    if chunk is not None:
+        computed = jnp.sum(chunk.valid, axis=1, dtype=jnp.int32)
+        state = dataclasses.replace(state, lengths=state.lengths.at[chunk.slots].add(computed))
+    return dataclasses.replace(state, cache=cache), lanes.split(hidden[:, 0])[0]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3, 4), donate_argnums=2)
+def prefill_slots(spec: EngineSpec, params, state: DecodeState, rows: int, size: int) -> DecodeState:
+    """See `PolicyEngine.prefill_slots`."""
+    lanes = Lanes(spec.parts, 0, rows, size)
+
+    def body(state):
+        return _forward(spec, params, state, lanes)[0]
+
+    return _constrain_state(spec, jax.lax.while_loop(lambda state: jnp.any(state.filling), body, state))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def prefill(spec: EngineSpec, params, tokens, length, existing: Prefix | None) -> Prefix:
+    """See `PolicyEngine.prefill`; after an existing prefix, where there is one."""
+    # The last token of an existing prefix has its keys and values already: go on after it.
+    start = jnp.int32(0) if existing is None else existing.length + 1
+    held = 0 if existing is None else existing.cache.width
+    cache = kv_cache.init_cache(spec.model, 1, held + len(tokens))
+    if existing is not None:
+        cache = kv_cache.insert(cache, existing.cache, jnp.int32(0))
+    positions = start + jnp.arange(len(tokens))
+    lanes, chunk = Lanes(1, 0, 1, len(tokens)), Chunk(jnp.zeros(1, jnp.int32), positions[None], positions[None] >= 0)
+    nobody = jnp.zeros(1, bool)
+    attend = kv_cache.make_attend(lanes, positions[:1], nobody, chunk)
+    _, cache = forward_cached(params, spec.model, tokens[:, None], positions[:, None], attend, cache)
+    return Prefix(cache, tokens[length - 1].astype(jnp.int32), start + length - 1)
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
+def insert(spec: EngineSpec, prefix: Prefix, state: DecodeState, slot, writes) -> DecodeState:
+    """See `PolicyEngine.insert`."""
+    if isinstance(state.cache, PagedCache):
+        cache = paged_cache.insert(state.cache, prefix.cache, slot, writes, spec.layout)
+    else:
+        cache = kv_cache.insert(state.cache, prefix.cache, slot)
+    state = dataclasses.replace(
+        state,
+        cache=cache,
+        contexts=state.contexts.at[slot, prefix.length].set(prefix.token),
+        known=state.known.at[slot].set(prefix.length + 1),
+        lengths=state.lengths.at[slot].set(prefix.length),
+        limits=state.limits.at[slot].set(spec.width),
+        drawn=state.drawn.at[slot].set(0),
+        sample_ids=state.sample_ids.at[slot].set(slot),  # the slot's number seeds its draws
+        active=state.active.at[slot].set(True),
+    )
+    return _constrain_state(spec, state)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -215,27 +290,22 @@ def assign_pages(spec: EngineSpec, active, table) -> tuple[jax.Array, jax.Array]
     return active, spec.layout.constrain(table, *paged_cache.TABLE_AXES)
 
 
-def _step(spec: EngineSpec, params, state: DecodeState) -> tuple[DecodeState, jax.Array, jax.Array]:
-    """One token per slot: the only place where tokens are drawn."""
-    positions = state.lengths[:, None]
-    if isinstance(state.cache, PagedCache):
-        attend = paged_cache.make_attend(positions, state.active, spec.layout)
-    else:
-        attend = kv_cache.make_attend(positions, jnp.max(jnp.where(state.active, state.lengths, 0)))
-    hidden, cache = forward_cached(params, spec.model, state.tokens[:, None], positions, attend, state.cache)
-    tokens, logp = draw_tokens(
-        hidden[:, 0], output_head(params), state.key, state.sample_ids, state.lengths + 1, spec.sampling
-    )
-    lengths = jnp.where(state.active, state.lengths + 1, state.lengths)
-    tokens = jnp.where(state.active, tokens, state.tokens)
+def _step(spec: EngineSpec, params, state: DecodeState, chunk: int) -> tuple[DecodeState, jax.Array, jax.Array]:
+    """One token per slot that decodes, and a chunk of a context: the only place where tokens are drawn."""
+    lanes = Lanes(spec.parts, spec.slots // spec.parts, 1 if chunk else 0, max(chunk, 1))
+    decoding, before = state.active & ~state.filling, state.lengths
+    state, hidden = _forward(spec, params, state, lanes)
+    tokens, logp = draw_tokens(hidden, output_head(params), state.key, state.sample_ids, before + 1, spec.sampling)
+    lengths = state.lengths + decoding
     ended = jnp.isin(tokens, jnp.asarray(spec.eos_ids, jnp.int32)) | (lengths + 1 >= state.limits)
+    at = jnp.where(decoding, lengths, spec.width)
     state = dataclasses.replace(
         state,
-        cache=cache,
-        tokens=tokens,
+        contexts=state.contexts.at[jnp.arange(spec.slots), at].set(tokens, mode="drop"),
+        known=state.known + decoding,
         lengths=lengths,
-        drawn=state.drawn + state.active,
-        active=state.active & ~ended,
+        drawn=state.drawn + decoding,
+        active=state.active & ~(ended & decoding),
     )
     return state, tokens, logp
 
@@ -244,33 +314,51 @@ def _step(spec: EngineSpec, params, state: DecodeState) -> tuple[DecodeState, ja
 def generate(spec: EngineSpec, params, state: DecodeState) -> tuple[DecodeState, jax.Array]:
     """See `PolicyEngine.generate`."""
     valid = state.active
-    state, tokens, _ = _step(spec, params, state)
+    state, tokens, _ = _step(spec, params, state, 0)
     # JetStream's client stops a request by the third column: tokens generated, the prompt not counted.
     data = jnp.stack([tokens, valid.astype(jnp.int32), state.drawn], axis=1)
     return _constrain_state(spec, state), data
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3), donate_argnums=2)
-def generate_segment(spec: EngineSpec, params, state: DecodeState, max_tokens: int, steps, patience):
+@functools.partial(jax.jit, static_argnums=(0, 3, 4), donate_argnums=2)
+def generate_segment(spec: EngineSpec, params, state: DecodeState, max_tokens: int, chunk: int, steps, patience):
     """See `PolicyEngine.generate_segment`; steps and patience are traced: no other number compiles anew."""
 
     def goes_on(carry):
         i, stop, state, _ = carry
         return (i < stop) & jnp.any(state.active)
 
-    def body(carry):
+    def step(chunk, carry):
         i, stop, before, out = carry
-        state, tokens, logp = _step(spec, params, before)
-        counts = out.counts + before.active
-        out = SegmentTokens(out.tokens.at[:, i].set(tokens), out.logp.at[:, i].set(logp), counts, i + 1)
+        state, tokens, logp = _step(spec, params, before, chunk)
+        drew = before.active & ~before.filling
+        at = jnp.arange(spec.slots), jnp.where(drew, out.counts, max_tokens)
+        out = SegmentTokens(
+            out.tokens.at[at].set(tokens, mode="drop"),
+            out.logp.at[at].set(logp, mode="drop"),
+            out.counts + drew,
+            i + 1,
+            out.chunks + (chunk > 0),
+        )
         freed = jnp.any(before.active & ~state.active)
         stop = jnp.where(freed, jnp.minimum(stop, i + 1 + patience), stop)
         return i + 1, stop, state, out
 
+    def filling(carry):
+        return jnp.any(carry[2].filling)
+
+    def decode(carry):
+        return jax.lax.while_loop(lambda c: goes_on(c) & ~filling(c), functools.partial(step, 0), carry)
+
+    def decode_and_fill(carry):
+        carry = jax.lax.while_loop(lambda c: goes_on(c) & filling(c), functools.partial(step, chunk), carry)
+        return decode(carry)
+
     shape, zero = (spec.slots, max_tokens), jnp.int32(0)
     out = SegmentTokens(
-        jnp.zeros(shape, jnp.int32), jnp.zeros(shape, jnp.float32), jnp.zeros(spec.slots, jnp.int32), zero
+        jnp.zeros(shape, jnp.int32), jnp.zeros(shape, jnp.float32), jnp.zeros(spec.slots, jnp.int32), zero, zero
     )
-    start = zero, jnp.minimum(steps, max_tokens), state, out
-    _, _, state, out = jax.lax.while_loop(goes_on, body, start)
-    return _constrain_state(spec, state), out
+    carry = zero, jnp.minimum(steps, max_tokens), state, out
+    # Two loops in a loop, not a branch in one: each updates the cache in place.
+    carry = jax.lax.while_loop(goes_on, decode_and_fill, carry) if chunk else decode(carry)
+    return _constrain_state(spec, carry[2]), carry[3]

@@ -49,50 +49,61 @@ class PolicyEngine(engine_api.Engine):
         """C empty slots, laid out over the mesh."""
         return decoding.init_state(self.spec, self.seed)
 
-    def prefill_batch(self, params: PyTree, tokens: np.ndarray, lengths: np.ndarray) -> Prefix:
-        """Keys and values of N contexts at once.
-
-        Args:
-          params: the policy, in the decoding layout.
-          tokens: `[N, P]` i32, each row padded at its end; P <= W.
-          lengths: `[N]` i32, true lengths, >= 1.
-
-        Returns:
-          The prefix of the N contexts.
-        """
-        return decoding.prefill(self.spec, params, tokens, lengths, None)
-
-    def insert_batch(
+    def fill(
         self,
-        prefix: Prefix,
         state: DecodeState,
-        rows: np.ndarray,
         slots: np.ndarray,
+        contexts: np.ndarray,
+        known: np.ndarray,
+        computed: np.ndarray,
+        turns: np.ndarray,
         sample_ids: np.ndarray,
         limits: np.ndarray,
-        writes: np.ndarray | None = None,
     ) -> DecodeState:
-        """Puts contexts into slots and makes them active.
+        """Puts contexts into slots and makes them active; `prefill_slots` or `generate_segment` computes them.
 
         Args:
-          prefix: from `prefill_batch`.
           state: donated.
-          rows: `[R]` i32, the prefix row of each; one row may go to many slots.
           slots: `[R]` i32; a slot >= C is dropped (padding).
+          contexts: `[R, W]` i32, each row padded at its end.
+          known: `[R]` i32, true lengths, >= 1.
+          computed: `[R]` i32, tokens of each whose keys and values are in the cache already, < known.
+          turns: `[R]` i32, which are computed first, see `lanes.next_chunk`.
           sample_ids: `[R]` i32.
           limits: `[R]` i32, context length at which each is truncated.
-          writes: with pages, `[R, B]` i32: the page that each page of a copy is written to, see `Room.writes`. None
-            gives every slot pages for its longest context, always the same ones: the pool must hold them all.
 
         Returns:
           The new state.
-
-        Raises:
-          ValueError: the pool is too small for pages that are always the same.
         """
-        if self.spec.pages.count and writes is None:
-            writes = self._own_pages(slots)
-        return decoding.insert(self.spec, prefix, state, rows, slots, sample_ids, limits, writes)
+        return decoding.fill(self.spec, state, slots, contexts, known, computed, turns, sample_ids, limits)
+
+    def copy_slots(self, state: DecodeState, sources: np.ndarray, slots: np.ndarray) -> DecodeState:
+        """Slots take over the keys and values of others, where the cache is dense.
+
+        Args:
+          state: donated.
+          sources: `[R]` i32, from which slot.
+          slots: `[R]` i32, to which; a slot >= C is dropped (padding).
+
+        Returns:
+          The new state.
+        """
+        return decoding.copy_slots(self.spec, state, sources, slots)
+
+    def prefill_slots(self, params: PyTree, state: DecodeState, rows: int, chunk: int) -> DecodeState:
+        """Computes the contexts of all slots to their end, before anybody decodes.
+
+        Args:
+          params: the policy, in the decoding layout.
+          state: donated.
+          rows: contexts computed side by side, shared out among the parts of the mesh.
+          chunk: tokens of each that one pass computes.
+
+        Returns:
+          The new state.
+        """
+        per_part = min(max(rows // self.spec.parts, 1), self.spec.slots // self.spec.parts)
+        return decoding.prefill_slots(self.spec, params, state, per_part, chunk)
 
     def assign_pages(self, state: DecodeState, table: np.ndarray) -> DecodeState:
         """Says whose the pages are from now on.
@@ -108,8 +119,8 @@ class PolicyEngine(engine_api.Engine):
         active, table = decoding.assign_pages(self.spec, state.active, table)
         return dataclasses.replace(state, active=active, cache=dataclasses.replace(state.cache, table=table))
 
-    def _own_pages(self, slots: np.ndarray) -> np.ndarray:
-        """The table's rows where each slot has its own part of the pool."""
+    def _own_pages(self, slot: int) -> np.ndarray:
+        """The table's row where each slot has its own part of the pool."""
         pages, per_part = self.spec.pages, self.spec.slots // self.spec.parts
         blocks = pages.holding(self.spec.width)
         if per_part * blocks * self.spec.parts > pages.count:
@@ -118,7 +129,7 @@ class PolicyEngine(engine_api.Engine):
                 f"of JetStream's never gives any back: {self.spec.slots} slots need {self.spec.slots * blocks} pages, "
                 f"there are {pages.count}; give the engine more pages or fewer slots"
             )
-        return (np.asarray(slots)[:, None] % per_part * blocks + np.arange(blocks)).astype(np.int32)
+        return (slot % per_part * blocks + np.arange(blocks)).astype(np.int32)
 
     def generate_segment(
         self,
@@ -127,6 +138,7 @@ class PolicyEngine(engine_api.Engine):
         max_tokens: int,
         steps: int | None = None,
         patience: int | None = None,
+        chunk: int = 0,
     ) -> tuple[DecodeState, SegmentTokens]:
         """Up to S tokens for every active slot in one call on the device.
 
@@ -139,27 +151,32 @@ class PolicyEngine(engine_api.Engine):
           max_tokens: S, the size of the result; every other one compiles anew.
           steps: stop after so many instead, <= S.
           patience: stop so many steps after the first slot has become free; None: go on without it.
+          chunk: while a slot's context is not computed, so many tokens of one (in each part of the mesh) are computed
+            in every decode step, beside the others' tokens. 0: all are computed already.
 
         Returns:
           The new state and the tokens drawn.
         """
         steps, patience = (max_tokens if value is None else value for value in (steps, patience))
-        return decoding.generate_segment(self.spec, params, decode_state, max_tokens, steps, patience)
+        return decoding.generate_segment(self.spec, params, decode_state, max_tokens, chunk, steps, patience)
 
     # JetStream's own verbs.
 
     def prefill(self, *, params: PyTree, existing_prefix: Prefix | None = None, padded_tokens, true_length) -> Prefix:
         """One context, or one context continued; see `engine_api.Engine.prefill`."""
-        tokens, lengths = jnp.asarray(padded_tokens)[None], jnp.asarray([true_length], jnp.int32)
-        width = tokens.shape[1] + (existing_prefix.cache.width if existing_prefix else 0)
+        tokens = jnp.asarray(padded_tokens)
+        width = len(tokens) + (existing_prefix.cache.width if existing_prefix else 0)
         if width > self.spec.width:
             raise ValueError(f"a context of {width} padded tokens does not fit a slot of {self.spec.width}")
-        return decoding.prefill(self.spec, params, tokens, lengths, existing_prefix)
+        return decoding.prefill(self.spec, params, tokens, true_length, existing_prefix)
 
     def insert(self, prefix: Prefix, decode_state: DecodeState, slot: int) -> DecodeState:
-        """One prefilled context into one slot; the slot number seeds its draws."""
-        zero, limit = np.zeros(1, np.int32), np.full(1, self.spec.width, np.int32)
-        return self.insert_batch(prefix, decode_state, zero, zero + slot, zero + slot, limit)
+        """One prefilled context into one slot; the slot number seeds its draws.
+
+        With pages every slot has those for its longest context, always the same ones: the pool must hold them all.
+        """
+        writes = self._own_pages(slot) if self.spec.pages.count else None
+        return decoding.insert(self.spec, prefix, decode_state, slot, writes)
 
     def generate(self, params: PyTree, decode_state: DecodeState) -> tuple[DecodeState, Any]:
         """One token for every slot; see `engine_api.Engine.generate`."""

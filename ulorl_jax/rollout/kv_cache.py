@@ -12,8 +12,11 @@ import jax
 import jax.numpy as jnp
 
 from ulorl_jax.mesh import Layout
-from ulorl_jax.models.attention import cached_attention
+from ulorl_jax.models.attention import blockwise_attention, cached_attention
 from ulorl_jax.models.qwen3 import Attend, Qwen3Config
+from ulorl_jax.rollout.lanes import Chunk, Lanes
+
+BLOCK = 128  # positions of a slot that a chunk looks at together
 
 
 @jax.tree_util.register_dataclass
@@ -59,45 +62,69 @@ def constrain(cache: KVCache, layout: Layout) -> KVCache:
     return KVCache(layout.constrain(cache.k, *AXES), layout.constrain(cache.v, *AXES))
 
 
-def make_attend(positions: jax.Array, longest: jax.Array | None = None) -> Attend:
+def make_attend(lanes: Lanes, positions: jax.Array, decoding: jax.Array, chunk: Chunk | None) -> Attend:
     """Attention that first writes the new keys and values, then looks at the slots.
 
     Args:
-      positions: `[C, T]` i32, consecutive in each row; positions[:, 0] + T must not
-        exceed W (a slice written past the end would silently move back).
-      longest: `[]` i32, nobody whose result matters has a position beyond it: only so much of the slots is read,
-        in steps of a quarter. None reads them whole.
+      lanes: shape of the pass.
+      positions: `[C]` i32, of the token that each slot decodes. Only as much of the slots is read as the longest of
+        those that decode has, in steps of a quarter.
+      decoding: `[C]` bool; what other slots read is nobody's concern.
+      chunk: what is computed beside, where lanes has rows.
 
     Returns:
-      A function for `qwen3.forward_cached`. The cache travels whole through the layer
+      A function for `qwen3.forward_cached`, of tokens `[T, 1]`. The cache travels whole through the layer
       scan and is updated in place: nothing of it is stacked or copied out.
     """
-    start = positions[:, 0]
-    rows = jnp.arange(positions.shape[0])
 
-    def write(cache, layer, new, axis):  # the tokens of `new`, [C, K, T, d] or [C, K, d, T], lie along an axis
-        new = new.astype(cache.dtype)
-        if new.shape[axis] == 1:
-            at = (layer, rows, slice(None), *(start if i == axis else slice(None) for i in (2, 3)))
-            return cache.at[at].set(new.squeeze(axis), unique_indices=True)
-        place = jax.vmap(lambda row, x, at: jax.lax.dynamic_update_slice_in_dim(row, x, at, axis - 1))
-        return cache.at[layer].set(place(cache[layer], new, start))
+    rows, longest = jnp.arange(len(positions)), jnp.max(jnp.where(decoding, positions, 0))
+    if chunk is None:
+        # What is written for a slot that does not decode lies where its next token will, which writes over it.
+        slots, at, unique = rows, positions, True
+    else:
+        slots = lanes.join(
+            jnp.where(decoding, rows, len(rows)), jnp.where(chunk.valid, chunk.slots[:, None], len(rows))
+        )
+        at, unique = lanes.join(positions, chunk.positions), False
 
-    def attend(q, k, v, cache, layer):
-        cache = KVCache(write(cache.k, layer, k.transpose(0, 2, 3, 1), 3), write(cache.v, layer, v.swapaxes(1, 2), 2))
+    def write(cache, layer, k, v):  # [T, K, d]
+        how = {"mode": "drop", "unique_indices": unique}
+        return KVCache(
+            cache.k.at[layer, slots, :, :, at].set(k.astype(cache.k.dtype), **how),
+            cache.v.at[layer, slots, :, at].set(v.astype(cache.v.dtype), **how),
+        )
 
+    def look(q, cache, layer):  # [C, H, d]
         def over(width):
             def read(q, cache):
                 keys, values = cache.k[layer, ..., :width], cache.v[layer, ..., :width, :]
-                return cached_attention(q, keys.astype(q.dtype), values.astype(q.dtype), positions)
+                return cached_attention(q, keys.astype(q.dtype), values.astype(q.dtype), positions[:, None])
 
             return read
 
         widths = _widths(cache.width)
-        if longest is None or len(widths) == 1:
-            return over(cache.width)(q, cache), cache
+        if len(widths) == 1:
+            return over(cache.width)(q[:, None], cache)[:, 0]
         enough = jnp.searchsorted(jnp.asarray(widths), longest + 1)
-        return jax.lax.switch(enough, [over(width) for width in widths], q, cache), cache
+        return jax.lax.switch(enough, [over(width) for width in widths], q[:, None], cache)[:, 0]
+
+    def look_back(chunk, q, cache, layer):  # [R, n, H, d]
+        def read(block):
+            at = block * BLOCK + jnp.arange(BLOCK)[None]
+            keys = cache.k.at[layer, chunk.slots[:, None], :, :, at].get(mode="clip")
+            values = cache.v.at[layer, chunk.slots[:, None], :, at].get(mode="clip")
+            return keys.astype(q.dtype), values.astype(q.dtype)
+
+        return blockwise_attention(q, read, chunk.positions, BLOCK)
+
+    def attend(q, k, v, cache, layer):
+        cache = write(cache, layer, k[:, 0], v[:, 0])
+        decoded, new = lanes.split(q[:, 0])
+        if lanes.slots:
+            decoded = look(decoded, cache, layer)
+        if chunk is not None:
+            new = look_back(chunk, new, cache, layer)
+        return lanes.join(decoded, new)[:, None], cache
 
     return attend
 
@@ -107,23 +134,30 @@ def _widths(width: int) -> list[int]:
     return sorted({min(-(-width * i // 256) * 64, width) for i in (1, 2, 3, 4)})
 
 
-def insert_rows(cache: KVCache, prefix: KVCache, rows: jax.Array, slots: jax.Array) -> KVCache:
-    """Copies rows of a prefilled cache into slots.
+def copy_slots(cache: KVCache, sources: jax.Array, slots: jax.Array) -> KVCache:
+    """Slots whose contexts begin alike take over what one of them holds.
 
     Args:
       cache: of C slots.
-      prefix: of N rows, P <= W positions wide.
-      rows: `[R]` i32, which prefix row each copy takes; a row may be taken often (the G
-        samples of a prompt).
-      slots: `[R]` i32, where it goes; a slot >= C is dropped (padding).
+      sources: `[R]` i32, from which slot; one may be taken often (the G samples of a prompt).
+      slots: `[R]` i32, to which; a slot >= C is dropped (padding).
+    """
+    return jax.tree.map(lambda x: x.at[:, slots].set(x[:, sources], mode="drop"), cache)
+
+
+def insert(cache: KVCache, prefix: KVCache, slot: jax.Array) -> KVCache:
+    """Copies one prefilled context into a slot.
+
+    Args:
+      cache: of C slots.
+      prefix: of one row, P <= W positions wide.
+      slot: `[]` i32.
 
     Returns:
-      The cache; beyond P the slots keep what they held, which is never attended to.
+      The cache; beyond P the slot keeps what it held, which is never attended to.
     """
 
-    def copy(into, source, at):
-        return into.at[at].set(source[:, rows].astype(into.dtype), mode="drop")
+    def put(into, new):
+        return jax.lax.dynamic_update_slice(into, new.astype(into.dtype), (0, slot, 0, 0, 0))
 
-    every, held = slice(None), slice(prefix.width)
-    keys, values = (every, slots, every, every, held), (every, slots, every, held)
-    return KVCache(copy(cache.k, prefix.k, keys), copy(cache.v, prefix.v, values))
+    return KVCache(put(cache.k, prefix.k), put(cache.v, prefix.v))

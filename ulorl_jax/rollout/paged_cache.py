@@ -24,6 +24,7 @@ from ulorl_jax.mesh import Layout
 from ulorl_jax.models.attention import blockwise_attention
 from ulorl_jax.models.qwen3 import Attend, Qwen3Config
 from ulorl_jax.rollout.kv_cache import KVCache
+from ulorl_jax.rollout.lanes import Chunk, Lanes
 from ulorl_jax.rollout.pages import INT8, PageSettings
 
 BLOCK = 128  # tokens of a slot that are looked at together: what is gathered out of the pool at one time
@@ -49,7 +50,7 @@ AXES = ("slots", None, None, None, "kv_heads", None)
 TABLE_AXES = ("slots", None)
 _SCALES = AXES[:-1]
 _QUERY, _NEW = ("slots", None, "heads", None), ("slots", None, "kv_heads", None)
-_PREFIX = (None, None, "kv_heads", None, None)  # every part sees all prefilled rows and takes its own
+_PREFIX = (None, None, "kv_heads", None, None)  # every part sees a prefilled context, and its slot's part takes it
 
 
 def init_cache(config: Qwen3Config, slots: int, width: int, pages: PageSettings, parts: int) -> PagedCache:
@@ -80,50 +81,66 @@ def constrain(cache: PagedCache, layout: Layout) -> PagedCache:
     )
 
 
-def make_attend(positions: jax.Array, active: jax.Array, layout: Layout) -> Attend:
-    """Attention of one new token per slot: its keys and values are written first, then the slot's pages are read.
+def make_attend(lanes: Lanes, positions: jax.Array, decoding: jax.Array, chunk: Chunk | None, layout: Layout) -> Attend:
+    """Attention that first writes the new keys and values, then reads the slots' pages.
 
     Args:
-      positions: `[C, 1]` i32; an active slot holds the page of its position.
-      active: `[C]` bool; other slots write nothing, and what they read is nobody's concern.
+      lanes: shape of the pass.
+      positions: `[C]` i32, of the token that each slot decodes; a slot that decodes holds the page of its position.
+      decoding: `[C]` bool; other slots write nothing, and what they read is nobody's concern.
+      chunk: what is computed beside, where lanes has rows; its slots hold the pages of its positions.
       layout: the decoding layout.
 
     Returns:
-      A function for `qwen3.forward_cached`; the pool travels through the layer scan and is updated in place.
+      A function for `qwen3.forward_cached`, of tokens `[T, 1]`; the pool travels through the layer scan and is updated
+      in place.
     """
-    positions = jnp.where(active[:, None], positions, 0)
+    positions = jnp.where(decoding, positions, 0)
+    mine = lanes.one_part
 
     def attend(q, k, v, cache, layer):
-        def local(q, k, v, positions, active, layer, pages, scales, table):
-            new = jnp.stack([k, v], axis=3).reshape(k.shape[0], 2 * k.shape[2], k.shape[3])
+        def local(q, k, v, positions, decoding, chunk, layer, pages, scales, table):
             size, none = pages.shape[3], pages.shape[2]
-            page = jnp.take_along_axis(table, positions // size, axis=1)[:, 0]
-            at = (0, layer, jnp.where(active, page, none), positions[:, 0] % size)
-            pages, scales = _write(pages, scales, new, at)
-            read = functools.partial(_read, pages, scales, layer, _padded(table, size, none), q.dtype)
-            return blockwise_attention(q, read, positions, _block(size)), pages, scales
+
+            def page_of(valid, table, at):
+                return jnp.where(valid, jnp.take_along_axis(table, at // size, axis=1), none)
+
+            page, at = page_of(decoding[:, None], table, positions[:, None])[:, 0], positions
+            if chunk is not None:
+                theirs = table[chunk.slots % len(table)]
+                page = mine.join(page, page_of(chunk.valid, theirs, chunk.positions))
+                at = mine.join(at, chunk.positions)
+            new = jnp.stack([k, v], axis=3).reshape(k.shape[0], 2 * k.shape[2], k.shape[3])
+            pages, scales = _write(pages, scales, new, (0, layer, page, at % size))
+
+            def look(q, table, positions):
+                read = functools.partial(_read, pages, scales, layer, _padded(table, size, none), q.dtype)
+                return blockwise_attention(q, read, positions, _block(size))
+
+            decoded, new = mine.split(q[:, 0])
+            if mine.slots:
+                decoded = look(decoded[:, None], table, positions[:, None])[:, 0]
+            if chunk is not None:
+                new = look(new, theirs, chunk.positions)
+            return mine.join(decoded, new)[:, None], pages, scales
 
         pool = (AXES, None if cache.scales is None else _SCALES)
-        arguments = (q, k, v, positions, active, layer, cache.pages, cache.scales, cache.table)
-        inputs = (_QUERY, _NEW, _NEW, TABLE_AXES, ("slots",), (), *pool, TABLE_AXES)
+        arguments = (q, k, v, positions, decoding, chunk, layer, cache.pages, cache.scales, cache.table)
+        inputs = (_QUERY, _NEW, _NEW, ("slots",), ("slots",), ("slots",), (), *pool, TABLE_AXES)
         out, pages, scales = _per_part(local, layout, inputs, (_QUERY, *pool))(*arguments)
         return out, PagedCache(pages, scales, cache.table)
 
     return attend
 
 
-def insert_rows(
-    cache: PagedCache, prefix: KVCache, rows: jax.Array, slots: jax.Array, writes: jax.Array, layout: Layout
-) -> PagedCache:
-    """Copies rows of a prefilled cache into pages, which become those of their slots.
+def insert(cache: PagedCache, prefix: KVCache, slot: jax.Array, writes: jax.Array, layout: Layout) -> PagedCache:
+    """Copies one prefilled context into pages, which become those of its slot.
 
     Args:
       cache: the pool.
-      prefix: of N rows, P positions wide.
-      rows: `[R]` i32, which prefix row each copy takes.
-      slots: `[R]` i32, whose copy it is; a slot >= C is dropped (padding).
-      writes: `[R, B]` i32, the page that takes each page of the copy, within the part of the slot; P: it is not
-        written (another copy fills it, or there is none).
+      prefix: of one row, P positions wide.
+      slot: `[]` i32, whose context it is.
+      writes: `[B]` i32, the slot's pages within its part.
       layout: the decoding layout.
 
     Returns:
@@ -131,26 +148,21 @@ def insert_rows(
     """
     num_slots, (parts, _, none, size) = cache.table.shape[0], cache.pages.shape[:4]
 
-    def local(part, pages, scales, k, v, rows, slots, writes):
+    def local(part, pages, scales, k, v, slot, writes):
         blocks = -(-v.shape[3] // size)
-        mine = slots // (num_slots // parts) == part[0]
-        writes = jnp.where(mine[:, None], writes, none)[:, :blocks]
-
-        def copy(i, pool):  # one at a time: all copies side by side would be as large as the dense cache
-            pages, scales = pool
-            new = jnp.stack([k[:, rows[i]].swapaxes(2, 3), v[:, rows[i]]], axis=2)  # [L, K, 2, P, d]
-            new = new.reshape(new.shape[0], -1, *new.shape[3:]).swapaxes(1, 2)
-            new = jnp.pad(new, ((0, 0), (0, blocks * size - new.shape[1]), (0, 0), (0, 0)))
-            new = new.reshape(new.shape[0], blocks, size, *new.shape[2:])
-            return _write(pages, scales, new, (0, jnp.arange(new.shape[0])[:, None], writes[i]))
-
-        return jax.lax.fori_loop(0, rows.shape[0], copy, (pages, scales))
+        mine = slot // (num_slots // parts) == part[0]
+        to = jnp.where(mine, writes, none)[:blocks]
+        new = jnp.stack([k[:, 0].swapaxes(2, 3), v[:, 0]], axis=2)  # [L, K, 2, P, d]
+        new = new.reshape(new.shape[0], -1, *new.shape[3:]).swapaxes(1, 2)
+        new = jnp.pad(new, ((0, 0), (0, blocks * size - new.shape[1]), (0, 0), (0, 0)))
+        new = new.reshape(new.shape[0], blocks, size, *new.shape[2:])
+        return _write(pages, scales, new, (0, jnp.arange(new.shape[0])[:, None], to))
 
     pool = (AXES, None if cache.scales is None else _SCALES)
-    arguments = (jnp.arange(parts), cache.pages, cache.scales, prefix.k, prefix.v, rows, slots, writes)
-    inputs = (("slots",), *pool, _PREFIX, _PREFIX, (None,), (None,), (None, None))
+    arguments = (jnp.arange(parts), cache.pages, cache.scales, prefix.k, prefix.v, slot, writes)
+    inputs = (("slots",), *pool, _PREFIX, _PREFIX, (), (None,))
     pages, scales = _per_part(local, layout, inputs, pool)(*arguments)
-    return PagedCache(pages, scales, cache.table.at[slots].set(writes, mode="drop"))
+    return PagedCache(pages, scales, cache.table.at[slot].set(writes))
 
 
 def quantize(x: jax.Array) -> tuple[jax.Array, jax.Array]:

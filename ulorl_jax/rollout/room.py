@@ -58,9 +58,9 @@ class Room:
     def release(self, slot: int) -> None:
         """The sample in the slot has ended or left."""
 
-    def writes(self, slots: np.ndarray) -> np.ndarray | None:
-        """`[R, B]` i32 for `PolicyEngine.insert_batch`: the pages that prefilled contexts are copied to."""
-        return None
+    def computed(self, slot: int) -> int:
+        """The first so many tokens of the context in a slot another slot's prefill computes."""
+        return 0
 
     def load(self, table: np.ndarray | None, occupied: Sequence[tuple[int, Sample]]) -> None:
         """Takes up a decode state with these samples in its slots."""
@@ -87,10 +87,12 @@ class PagedRoom(Room):
         self._shared = np.zeros(spec.slots, np.int64)  # the first so many of them another slot's context fills
         self._lengths = np.zeros(spec.slots, np.int64)  # tokens of each context; 0: nobody is there
         self._ends = np.zeros(spec.slots, np.int64)  # the context length at which the sample is truncated
+        self._admitted = np.zeros(spec.slots, np.int64)  # when, counted in admissions since `begin`
         self._peak = 0.0
 
     def begin(self) -> None:
         self._peak = 0.0
+        self._admitted[:] = 0
         for pool in self.pools:
             pool.forget()
 
@@ -107,6 +109,7 @@ class PagedRoom(Room):
         if shared is None:  # some slots hold more than they need until the next plan
             return False
         self._lengths[slot], self._ends[slot], self._shared[slot] = length, end, shared
+        self._admitted[slot] = self._admitted.max() + 1
         self._record(slot)
         return True
 
@@ -115,7 +118,8 @@ class PagedRoom(Room):
         for part in range(len(self.pools)):
             while self._lacking(part, least) > 0:
                 slots = self._slots(part)
-                shortest = min(slots, key=lambda slot: (self._lengths[slot], -slot))
+                # Of those as short the last admitted: nobody leaves before those who wait for the pages it fills.
+                shortest = min(slots, key=lambda slot: (self._lengths[slot], -self._admitted[slot], -slot))
                 assert len(slots) > 1, "a single sample does not fit its pool"
                 self.release(shortest)
                 leave.append(shortest)
@@ -140,12 +144,8 @@ class PagedRoom(Room):
         self._lengths[slot] = 0
         self._record(slot)
 
-    def writes(self, slots: np.ndarray) -> np.ndarray:
-        out = np.full((len(slots), self.table.shape[1]), self._none, np.int32)
-        for row, slot in enumerate(slots):
-            if slot < len(self.table):
-                out[row, self._shared[slot] :] = self.table[slot, self._shared[slot] :]
-        return out
+    def computed(self, slot: int) -> int:
+        return int(self._shared[slot]) * self.size
 
     def load(self, table: np.ndarray | None, occupied: Sequence[tuple[int, Sample]]) -> None:
         assert table is not None

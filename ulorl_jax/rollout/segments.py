@@ -32,17 +32,18 @@ class SegmentSettings:
       segment_length: S = L / M, tokens a sample gets per step.
       output_limit: L, tokens after which an output is truncated.
       kv: `KEEP` or `RECOMPUTE`: what becomes of the cache after an update.
-      prefill_rows: contexts prefilled in one call.
-      prefill_lengths: allowed padded lengths of such a call; the longest covers prompt + L.
-      refill_latency: decode steps that a slot freed within a segment may stay empty before decoding stops to refill
-        it, where it is refilled; more of them share one prefill.
+      prefill_rows: contexts computed side by side, where nobody decodes meanwhile.
+      prefill_chunk: tokens of each of them that are computed in one pass; within a segment, of one context in every
+        decode step.
+      refill_latency: decode steps that a slot freed within a segment may stay empty, where it is refilled, before a
+        call returns to the host for that.
     """
 
     segment_length: int
     output_limit: int
     kv: str
     prefill_rows: int
-    prefill_lengths: tuple[int, ...]
+    prefill_chunk: int
     refill_latency: int
 
 
@@ -52,11 +53,12 @@ class _Drawn:
     Attributes:
       size: S.
       steps: decode steps run.
+      chunks: those of them that computed a chunk of contexts beside.
       total: tokens drawn.
     """
 
     def __init__(self, slots: int, size: int):
-        self.size, self.steps, self.total = size, 0, 0
+        self.size, self.steps, self.chunks, self.total = size, 0, 0, 0
         self._tokens = np.zeros((slots, size), np.int32)
         self._logp = np.zeros((slots, size), np.float32)
         self._counts = np.zeros(slots, np.int64)
@@ -68,19 +70,20 @@ class _Drawn:
 
     def add(self, new: SegmentTokens) -> np.ndarray:
         """What one call drew, behind what its slots hold already; returns how many tokens each slot got."""
-        tokens, logp, counts, steps = jax.device_get((new.tokens, new.logp, new.counts, new.steps))
+        tokens, logp, counts, steps, chunks = jax.device_get((new.tokens, new.logp, new.counts, new.steps, new.chunks))
         for slot in np.flatnonzero(counts):
             at = slice(self._counts[slot], self._counts[slot] + counts[slot])
             self._tokens[slot, at], self._logp[slot, at] = tokens[slot, : counts[slot]], logp[slot, : counts[slot]]
         self._counts += counts
         self.steps += int(steps)
+        self.chunks += int(chunks)
         self.total += int(counts.sum())
         return counts
 
     def last(self, slot: int) -> tuple[int, int]:
-        """How many tokens the sample in a slot got, at least one, and the last of them."""
+        """How many tokens the sample in a slot got, and the last of them; none while its context is computed."""
         count = int(self._counts[slot])
-        assert count, f"slot {slot} holds a sample and drew nothing"
+        assert count or self.left, f"slot {slot} holds a sample and drew nothing in the whole segment"
         return count, int(self._tokens[slot, count - 1])
 
     def take(self, slot: int) -> tuple[np.ndarray, np.ndarray]:
@@ -103,6 +106,7 @@ class SegmentRollout:
         self.pool = UnfinishedPool(engine.spec.slots)
         self.room = make_room(engine.spec, settings.output_limit)
         self.state: DecodeState = engine.init_decode_state()
+        self._turn = 0  # of the contexts filled next; all are computed when a segment ends
 
     def resume(self, state: DecodeState) -> None:
         """Goes on from a decode state that was kept; its samples are in the pool's slots already."""
@@ -143,9 +147,23 @@ class SegmentRollout:
             kv = self._kv(sample, slot in placed)
             return sample.append(Segment(tokens, logp, policy_step, kv), end) if len(tokens) else sample
 
+        busy = np.zeros(self.engine.spec.parts, np.int64)  # the decode step at which a part's contexts are computed
+
+        def in_time(slot: int, sample: Sample) -> bool:
+            """Whether the sample gets a token in this segment if it is placed now; if there is room, it is."""
+            part = slot * len(busy) // len(pool.slots)
+            chunks = -(-(sample.context_length - 1) // self.settings.prefill_chunk)
+            done = max(int(busy[part]), drawn.steps) + chunks
+            if done >= drawn.size or not room.admit(slot, sample):
+                return False
+            busy[part] = done
+            return True
+
         while pool.occupied and drawn.left:
             began = time.perf_counter()
-            prefilled += self._prefill(params, fresh)
+            # At once, or beside the others' tokens: those are not worth it where they are few.
+            together = not drawn.steps or 2 * len(fresh) >= len(pool.occupied)
+            prefilled += self._fill(params, fresh, together)
             jax.block_until_ready(self.state.lengths)
             seconds[PREFILL] += time.perf_counter() - began
             began = time.perf_counter()
@@ -157,7 +175,8 @@ class SegmentRollout:
             # Slots that stay free although they could be refilled are no reason to stop: nothing is waiting,
             # or it waits for pages, and then a slot that ends may free enough of them.
             patience = self.settings.refill_latency if refill and (pool.waiting or not pool.free) else None
-            self.state, new = self.engine.generate_segment(params, self.state, size, steps, patience)
+            chunk = self.settings.prefill_chunk if refill else 0
+            self.state, new = self.engine.generate_segment(params, self.state, size, steps, patience, chunk)
             room.grow(drawn.add(new))
             seconds["decode"] += time.perf_counter() - began
             for slot, sample in pool.occupied:
@@ -171,7 +190,7 @@ class SegmentRollout:
             fresh = []
             if refill and drawn.left and pool.free:
                 refill()
-                slots = pool.place(room.admit)
+                slots = pool.place(in_time)
                 placed.update(slots)
                 refilled += len(slots)
                 fresh = [(slot, sample) for slot, sample in pool.occupied if slot in slots]
@@ -183,6 +202,7 @@ class SegmentRollout:
             "rollout/refilled": refilled,
             "rollout/evicted": evicted,
             "rollout/prefill_tokens": prefilled,
+            "rollout/prefill_steps": drawn.chunks,
             "time/prefill_s": seconds[PREFILL],
             "time/decode_s": seconds["decode"],
         }
@@ -216,36 +236,34 @@ class SegmentRollout:
             return EOS
         return LIMIT if sample.num_tokens + count >= self.limit(sample) else ""
 
-    def _prefill(self, params: Any, fresh: Sequence[tuple[int, Sample]]) -> int:
-        """Contexts of like length share a call, samples of a new prompt a row; returns the tokens computed."""
-        rows: dict[tuple[int, int], list[tuple[int, Sample]]] = {}
-        for slot, sample in fresh:
-            # Samples without an output have the same context when they have the same prompt.
-            own = sample.id if sample.segments else -1
-            rows.setdefault((sample.prompt.id, own), []).append((slot, sample))
-        order = sorted(rows.values(), key=lambda members: members[0][1].context_length)
-        for start in range(0, len(order), self.settings.prefill_rows):
-            self._prefill_rows(params, order[start : start + self.settings.prefill_rows])
-        return sum(members[0][1].context_length for members in order)
-
-    def _prefill_rows(self, params: Any, rows: list[list[tuple[int, Sample]]]) -> None:
-        contexts = [members[0][1].context for members in rows]
-        longest = max(len(context) for context in contexts)
-        width = min(length for length in self.settings.prefill_lengths if length >= longest)
-        width = min(width, self.engine.spec.width)
-        tokens = np.zeros((self.settings.prefill_rows, width), np.int32)
-        lengths = np.ones(self.settings.prefill_rows, np.int32)
-        for row, context in enumerate(contexts):
-            tokens[row, : len(context)] = context
-            lengths[row] = len(context)
-        prefix = self.engine.prefill_batch(params, tokens, lengths)
-        copies = [(row, slot, sample) for row, members in enumerate(rows) for slot, sample in members]
-        # Padded to a power of two, so that inserts compile a handful of times; slot C is dropped.
-        size = 1 << (len(copies) - 1).bit_length()
-        row_of, id_of, limit_of = (np.zeros(size, np.int32) for _ in range(3))
-        slot_of = np.full(size, self.engine.spec.slots, np.int32)
-        for index, (row, slot, sample) in enumerate(copies):
-            row_of[index], slot_of[index], id_of[index] = row, slot, sample.id
-            limit_of[index] = len(sample.prompt.tokens) + self.limit(sample)
-        writes = self.room.writes(slot_of)
-        self.state = self.engine.insert_batch(prefix, self.state, row_of, slot_of, id_of, limit_of, writes)
+    def _fill(self, params: Any, fresh: Sequence[tuple[int, Sample]], together: bool) -> int:
+        """Puts contexts into slots, and computes them if that is not left to the decode steps; returns the tokens."""
+        if not fresh:
+            return 0
+        # Padded to a power of two, so that it compiles a handful of times; slot C is dropped.
+        size, spec = 1 << (len(fresh) - 1).bit_length(), self.engine.spec
+        slots = np.full(size, spec.slots, np.int32)
+        contexts = np.zeros((size, spec.width), np.int32)
+        known, computed, turns, ids, limits = (np.zeros(size, np.int32) for _ in range(5))
+        first: dict[int, int] = {}  # prompt -> the slot that computes it
+        sources = np.zeros(size, np.int32)
+        self._turn += 2
+        for i, (slot, sample) in enumerate(fresh):
+            context = sample.context
+            slots[i], known[i], ids[i] = slot, len(context), sample.id
+            contexts[i, : len(context)] = context
+            limits[i] = len(sample.prompt.tokens) + self.limit(sample)
+            computed[i] = self.room.computed(slot)
+            turns[i] = self._turn + (computed[i] > 0)  # whoever shares pages waits until they are computed
+            sources[i] = slot
+            if together and self.room.table is None and not sample.segments:
+                sources[i] = first.setdefault(sample.prompt.id, slot)
+                computed[i] = 0 if sources[i] == slot else len(context) - 1
+        self.state = self.engine.fill(self.state, slots, contexts, known, computed, turns, ids, limits)
+        if together:
+            self._assign_pages()
+            settings = self.settings
+            self.state = self.engine.prefill_slots(params, self.state, settings.prefill_rows, settings.prefill_chunk)
+            if (sources != slots)[: len(fresh)].any():
+                self.state = self.engine.copy_slots(self.state, sources, slots)
+        return int((known - 1 - computed)[: len(fresh)].sum())

@@ -1,0 +1,33 @@
+"""A pass's tokens: how they lie, and whose contexts are computed next."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ulorl_jax.rollout.lanes import Lanes, next_chunk
+
+
+@pytest.mark.parametrize("lanes", [Lanes(1, 4), Lanes(1, 4, 2, 3), Lanes(2, 3, 1, 5), Lanes(2, 0, 2, 3)])
+def test_what_is_joined_is_split_again(lanes):
+    decoded = jnp.arange(lanes.parts * lanes.slots * 2.0).reshape(-1, 2)
+    chunk = -jnp.arange(lanes.parts * lanes.rows * lanes.size * 2.0).reshape(-1, lanes.size, 2)
+    one, two = lanes.split(lanes.join(decoded, chunk))
+    np.testing.assert_array_equal(one, decoded)
+    np.testing.assert_array_equal(two, chunk)
+
+
+def test_each_part_of_the_mesh_has_its_own_slots_and_its_own_chunk_beside_each_other():
+    lanes = Lanes(2, 2, 1, 3)
+    both = lanes.join(jnp.array([1, 2, 3, 4]), jnp.array([[10, 11, 12], [20, 21, 22]]))
+    assert both.tolist() == [1, 2, 10, 11, 12, 3, 4, 20, 21, 22]
+
+
+def test_the_next_chunk_is_of_the_earliest_turn_lowest_slot_first():
+    turns, lengths = jnp.array([5, 4, 4, 4, 1, 9, 8, 8]), jnp.array([0, 3, 0, 2, 0, 0, 6, 0])
+    contexts = jnp.array([9, 9, 2, 9, 9, 9, 9, 9])
+    filling = jnp.array([True, True, True, True, False, True, True, False])
+    chunk = next_chunk(Lanes(2, 4, 2, 4), turns, lengths, contexts, filling)
+    # Of the first four slots three have turn 4; of the others slot 6 comes before 5, and nobody comes with it.
+    assert chunk.slots[:3].tolist() == [1, 2, 6] and 4 <= chunk.slots[3] != 6
+    assert chunk.positions.tolist() == [[3, 4, 5, 6], [0, 1, 0, 0], [6, 7, 8, 0], [0, 0, 0, 0]]
+    assert chunk.valid.tolist() == [[True] * 4, [True, True, False, False], [True] * 3 + [False], [False] * 4]

@@ -1,0 +1,117 @@
+"""What one pass of the network computes in the decoder: a token of every slot, and a chunk of contexts.
+
+Decoding alone leaves the processor idle: every weight is read for a handful of tokens. So a slot that was filled
+while others decode has its context computed in chunks beside their tokens, for little more than it costs to read the
+weights once. The tokens of a pass lie part by part of the mesh: first one of each slot, then the chunk's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Chunk:
+    """The next n tokens of R contexts, R / parts of each part.
+
+    Attributes:
+      slots: `[R]` i32, whose contexts; no two the same.
+      positions: `[R, n]` i32, consecutive; 0 where not valid.
+      valid: `[R, n]` bool; other tokens leave no trace.
+    """
+
+    slots: jax.Array
+    positions: jax.Array
+    valid: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Lanes:
+    """The shape of a pass; hashable, so it can be a static argument.
+
+    Attributes:
+      parts: of the mesh, each with its own slots.
+      slots: of a part whose tokens are decoded; 0: none are.
+      rows: contexts in a part's chunk; 0: there is no chunk.
+      size: n, tokens of each of them.
+    """
+
+    parts: int
+    slots: int
+    rows: int = 0
+    size: int = 1
+
+    @property
+    def one_part(self) -> Lanes:
+        """The pass as each part sees it."""
+        return dataclasses.replace(self, parts=1)
+
+    def join(self, decoded: jax.Array | None, chunk: jax.Array | None) -> jax.Array:
+        """Both lanes in one array.
+
+        Args:
+          decoded: `[C, ...]`, not looked at where no slot is decoded.
+          chunk: `[R, n, ...]`, not looked at where there is no chunk.
+
+        Returns:
+          `[T, ...]`, T = C + R * n.
+        """
+        if not self.rows:
+            assert decoded is not None
+            return decoded
+        assert chunk is not None
+        flat = chunk.reshape(-1, *chunk.shape[2:])
+        if not self.slots:
+            return flat
+        assert decoded is not None
+        of_part = [x.reshape(self.parts, -1, *x.shape[1:]) for x in (decoded, flat)]
+        return jnp.concatenate(of_part, axis=1).reshape(-1, *flat.shape[1:])
+
+    def split(self, both: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """What was joined.
+
+        Args:
+          both: `[T, ...]`.
+
+        Returns:
+          `[C, ...]` and `[R, n, ...]`; C or R may be 0.
+        """
+        of_part = both.reshape(self.parts, -1, *both.shape[1:])
+        decoded, chunk = of_part[:, : self.slots], of_part[:, self.slots :]
+        rows = (self.parts * self.rows, self.size)
+        return decoded.reshape(-1, *both.shape[1:]), chunk.reshape(*rows, *both.shape[1:])
+
+
+def next_chunk(lanes: Lanes, turns: jax.Array, lengths: jax.Array, contexts: jax.Array, filling: jax.Array) -> Chunk:
+    """Of each part the first contexts whose turn it is.
+
+    Args:
+      lanes: how many, and how many tokens of each.
+      turns: `[C]` i32; nobody's is begun before all contexts of an earlier turn in its part are complete, so a context
+        may need the keys and values of one with an earlier turn.
+      lengths: `[C]` i32, tokens of each context that are computed.
+      contexts: `[C]` i32, tokens of each context that have to be.
+      filling: `[C]` bool, whose context is not complete.
+
+    Returns:
+      Their next tokens.
+    """
+
+    def of_part(x):
+        return x.reshape(lanes.parts, -1)
+
+    turns = jnp.where(of_part(filling), of_part(turns), jnp.iinfo(jnp.int32).max)
+    now = of_part(filling) & (turns == jnp.min(turns, axis=1, keepdims=True))
+    slots = jnp.argsort(~now, axis=1, stable=True)[:, : lanes.rows]
+
+    def take(x):
+        return jnp.take_along_axis(of_part(x), slots, axis=1).reshape(-1, 1)
+
+    positions = take(lengths) + jnp.arange(lanes.size)
+    valid = take(now) & (positions < take(contexts))
+    slots += jnp.arange(lanes.parts)[:, None] * turns.shape[1]
+    return Chunk(slots.reshape(-1), jnp.where(valid, positions, 0), valid)
