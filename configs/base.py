@@ -79,6 +79,9 @@ def get_config() -> ml_collections.ConfigDict:
     p.size = 64  # tokens per page; the G samples of a group share their prompt's full pages
     p.dtype = "model"  # model.dtype, or "int8", a scale for each token and head: log-probs are then off by some 0.01
     r.kv = "recompute"  # after an update the cache of an unfinished sample is prefilled again (paper), or "keep"
+    # With recompute, the segments that a sample's cache serves before it is prefilled again: 1 is the paper's; with n
+    # each sample is prefilled in every n-th step only, and mismatch/* tells what the older cache costs.
+    r.recompute_every = 1
     r.refill = "step"  # a free slot gets its next sample at the next step (paper), or "continuous": within the segment
     r.refill_latency = 16  # decode steps that it may stay empty then, so that fewer calls return to the host
     r.temperature = 0.85  # paper 4.1; the trainer uses the same

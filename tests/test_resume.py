@@ -10,7 +10,8 @@ from tests import runs
 pytestmark = pytest.mark.slow
 KEEP = {"rollout.kv": "keep", "train.updates_per_step": 2}
 # 24 slots of up to 48 tokens, and room for a fifth of that.
-PAGES = KEEP | {"rollout.refill": "continuous", "rollout.pages.count": 115, "rollout.pages.size": 2}
+PAGES = {"rollout.refill": "continuous", "rollout.pages.count": 115, "rollout.pages.size": 2}
+PAGES |= {"rollout.recompute_every": 2, "train.updates_per_step": 2}
 
 
 @pytest.fixture(scope="module")

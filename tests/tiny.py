@@ -97,12 +97,13 @@ def make_rollout(
     engine: type[PolicyEngine] = PolicyEngine,
     prompt_limit: int = 20,
     refill_latency: int = 16,
+    recompute_every: int = 1,
     pages: PageSettings = PageSettings(),  # noqa: B008 (frozen)
 ) -> SegmentRollout:
     """Slots without samples; contexts hold a prompt of up to `prompt_limit` tokens and the output."""
     width = prompt_limit + output_limit
     spec = EngineSpec(config, slots, width, sampling, eos_ids, layout or make_layout("decoding"), pages)
-    settings = SegmentSettings(output_limit // segments, output_limit, kv, 4, 8, refill_latency)
+    settings = SegmentSettings(output_limit // segments, output_limit, kv, 4, 8, refill_latency, recompute_every)
     return SegmentRollout(engine(spec, SEED), settings)
 
 

@@ -21,7 +21,7 @@ from ulorl_jax.io.samples import decode_samples, encode_samples
 from ulorl_jax.judging import Judging
 from ulorl_jax.rollout.decoding import compiled_programs
 from ulorl_jax.rollout.pools import ExperiencePool, Ledger, Released
-from ulorl_jax.rollout.segments import KEEP, SegmentRollout
+from ulorl_jax.rollout.segments import SegmentRollout
 from ulorl_jax.settings import Settings
 from ulorl_jax.types import LIMIT, Sample, Verdict
 from ulorl_jax.weights import fingerprint as network_fingerprint
@@ -147,7 +147,9 @@ def fingerprint(settings: Settings, prompts: str, eos_ids: Sequence[int]) -> dic
       A JSON dict.
     """
     s = settings
-    kept = {"slots": s.rollout.slots, "context_limit": s.context_limit} if s.rollout.kv == KEEP else {}
+    kept = (
+        {"slots": s.rollout.slots, "context_limit": s.context_limit} if s.rollout.segment_settings.keeps_cache else {}
+    )
     if kept and s.rollout.pages.count:
         kept |= {f"pages.{name}": value for name, value in dataclasses.asdict(s.rollout.pages).items()}
     # What the cursor and the prompts' ids stand for.
@@ -166,12 +168,13 @@ def fingerprint(settings: Settings, prompts: str, eos_ids: Sequence[int]) -> dic
             "output_limit": s.rollout.output_limit,
             "eos_ids": list(eos_ids),
             "kv": s.rollout.kv,
+            "recompute_every": s.rollout.recompute_every,
         }
     )
 
 
 def device_state(rollout: SegmentRollout) -> Any:
-    """What of the slots must be saved: everything when the cache is kept over updates, else nothing.
+    """What of the slots must be saved: everything when a cache is kept over updates, else nothing.
 
     Args:
       rollout: the slots.
@@ -179,6 +182,6 @@ def device_state(rollout: SegmentRollout) -> Any:
     Returns:
       The decode state with its key as plain integers, or None.
     """
-    if rollout.settings.kv != KEEP:
+    if not rollout.settings.keeps_cache:
         return None
     return dataclasses.replace(rollout.state, key=jax.random.key_data(rollout.state.key))

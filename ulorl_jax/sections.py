@@ -129,6 +129,7 @@ class RolloutSettings:
     slots: int
     pages: PageSettings
     kv: str
+    recompute_every: int
     refill: str
     refill_latency: int
     temperature: float
@@ -152,6 +153,7 @@ class RolloutSettings:
             self.prefill_rows,
             self.prefill_chunk,
             self.refill_latency,
+            self.recompute_every,
         )
 
     @property

@@ -271,6 +271,19 @@ def test_prompts_are_asked_for_only_when_a_slot_is_free_and_steps_are_left(param
     assert asked == [] and rollout.pool.free == [0, 1, 2]
 
 
+@pytest.mark.parametrize("refill", [False, True], ids=["step", "continuous"])
+def test_T1_holds_when_a_cache_serves_two_segments_and_each_sample_counts_its_own(params, plain, refill):
+    rollout = make_rollout(
+        CONFIG, slots=5, segments=M, output_limit=L, kv="recompute", eos_ids=EOS_IDS, recompute_every=2
+    )
+    samples = run_to_end(rollout, params, PROMPTS, GROUP, refill)
+    assert_same_tokens(samples, plain[WARM])
+    for sample in samples.values():
+        kinds = [segment.kv for segment in sample.segments]
+        assert kinds == ["prefill", *["keep", "recompute"] * M][: len(kinds)]
+    assert max(len(sample.segments) for sample in samples.values()) >= 4
+
+
 def two_segments(params, later, kv, sampling):
     """Samples after a segment by `params` and one by `later`; all go on (no end token can be drawn)."""
     rollout = make_rollout(CONFIG, slots=12, segments=4, output_limit=L, kv=kv, sampling=sampling, eos_ids=(VOCAB,))

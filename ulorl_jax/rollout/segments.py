@@ -37,6 +37,8 @@ class SegmentSettings:
         decode step.
       refill_latency: decode steps that a slot freed within a segment may stay empty, where it is refilled, before a
         call returns to the host for that.
+      recompute_every: segments that a cache serves before it is computed again, with `RECOMPUTE`: 1 is the paper's,
+        more lie between it and `KEEP`; each sample counts its own.
     """
 
     segment_length: int
@@ -45,6 +47,12 @@ class SegmentSettings:
     prefill_rows: int
     prefill_chunk: int
     refill_latency: int
+    recompute_every: int = 1
+
+    @property
+    def keeps_cache(self) -> bool:
+        """Whether a later segment needs the cache of an earlier one."""
+        return self.kv == KEEP or self.recompute_every > 1
 
 
 class _Drawn:
@@ -106,7 +114,7 @@ class SegmentRollout:
         self.pool = UnfinishedPool(engine.spec.slots)
         self.room = make_room(engine.spec, settings.output_limit)
         self.state: DecodeState = engine.init_decode_state()
-        self._turn = 0  # of the contexts filled next; all are computed when a segment ends
+        self._turn = 0  # of the contexts filled next
 
     def resume(self, state: DecodeState) -> None:
         """Goes on from a decode state that was kept; its samples are in the pool's slots already."""
@@ -134,11 +142,11 @@ class SegmentRollout:
           the pool, one segment longer. And metrics: tokens, decode steps, seconds.
         """
         pool, room, drawn = self.pool, self.room, _Drawn(self.engine.spec.slots, self.settings.segment_length)
-        again = self.settings.kv == RECOMPUTE
         room.begin()
-        evicted = self._admit_again() if again else 0
-        placed = set(pool.place(room.admit))
-        fresh = [(slot, sample) for slot, sample in pool.occupied if again or slot in placed]
+        self._turn = 0  # all that was filled in earlier segments is computed
+        again, evicted = self._admit_again()
+        placed = again | set(pool.place(room.admit))
+        fresh = [(slot, sample) for slot, sample in pool.occupied if slot in placed]
         finished, prefilled, refilled, seconds = [], 0, 0, {PREFILL: 0.0, "decode": 0.0}
 
         def longer(slot: int, sample: Sample, end: str = "") -> Sample:
@@ -207,15 +215,25 @@ class SegmentRollout:
             "time/decode_s": seconds["decode"],
         }
 
-    def _admit_again(self) -> int:
-        """All samples in slots are to be prefilled anew; returns how many have no room any more and must wait."""
+    def _admit_again(self) -> tuple[set[int], int]:
+        """Samples whose cache has served its time are to be prefilled anew: their slots, and how many must wait now."""
         # Whoever is expensive to prefill comes first. Nothing is lost: all of them would be prefilled now anyway.
-        occupied = sorted(self.pool.occupied, key=lambda member: -member[1].context_length)
-        for slot, _ in occupied:
+        outworn = [(slot, sample) for slot, sample in self.pool.occupied if self._outworn(sample)]
+        outworn.sort(key=lambda member: -member[1].context_length)
+        for slot, _ in outworn:
             self.room.release(slot)
-        refused = {slot: sample for slot, sample in occupied if not self.room.admit(slot, sample)}
+        refused = {slot: sample for slot, sample in outworn if not self.room.admit(slot, sample)}
         self.pool.withdraw(refused)
-        return len(refused)
+        return {slot for slot, _ in outworn} - set(refused), len(refused)
+
+    def _outworn(self, sample: Sample) -> bool:
+        """Whether the cache of a sample in a slot has served as many segments as it may."""
+        served = 0
+        for segment in reversed(sample.segments):
+            served += 1
+            if segment.kv != KEEP:  # the first it served
+                break
+        return self.settings.kv == RECOMPUTE and served >= self.settings.recompute_every
 
     def _assign_pages(self) -> None:
         """Tells the device whose the pages are."""
@@ -228,7 +246,7 @@ class SegmentRollout:
             return PREFILL
         # A sample with an output that is placed anew has lost its cache: it had to leave, or a resumed run has fewer
         # slots.
-        return RECOMPUTE if placed else self.settings.kv
+        return RECOMPUTE if placed else KEEP
 
     def _end(self, sample: Sample, count: int, last: int) -> str:
         """Why the sample ends with so many more tokens, the last of them given; "" where it goes on."""
