@@ -66,8 +66,8 @@ class FrozenLoop:
           params: the policy, in the decoding layout.
 
         Returns:
-          "seconds" of the step, of these "decode_s" and "prefill_s"; "token_steps", "tokens" drawn, "prefill_tokens" and
-          of these "carried" (of samples that have begun), samples "finished", tokens "trained".
+          "seconds" of the step, of these "decode_s" and "prefill_s"; "token_steps", "tokens" drawn, "prefill_tokens",
+          of these "carried" (of samples that have begun); samples "finished", tokens "trained".
         """
         began, trained = time.perf_counter(), self.ledger.trained
         self._add_prompts()

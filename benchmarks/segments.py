@@ -32,12 +32,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import jax
 import numpy as np
 
-from benchmarks.cells import POLICIES, SEGMENTS, Bench, long_run, make_bench, window
+from benchmarks.cells import POLICIES, SEGMENTS, Bench, make_bench, window
 from benchmarks.frozen import FrozenLoop, compile_all, make_rollout, small_network, take_turns
 from ulorl_jax.io.panels import BLUE, GREEN, LEGEND, ORANGE, PURPLE, label_panel, make_figure, save_figure
 from ulorl_jax.io.tables import print_table
 from ulorl_jax.models.qwen3 import Qwen3Config, init_params
-from ulorl_jax.planning import Cost, Counts, Schedule, describe, warm_up
+from ulorl_jax.planning import Cost, describe, warm_up
 from ulorl_jax.rollout.decoding import compiled_programs
 from ulorl_jax.rollout.segments import CONTINUOUS, KEEP, REFILLS, STEP
 
@@ -119,13 +119,13 @@ def fit_cost(bench: Bench, sums: list[dict[str, float]], kv: str) -> Cost:
     )
 
 
-def tabulate(bench: Bench, sums: list[dict[str, float]], wanted: dict[Schedule, Counts]) -> list[dict[str, Any]]:
+def tabulate(bench: Bench, sums: list[dict[str, float]]) -> list[dict[str, Any]]:
     """A row per cell: see COLUMNS, with what the gains are made of."""
     rows = []
     costs = {kv: fit_cost(bench, sums, kv) for kv in POLICIES}
     for cell, row in zip(bench.cells, sums, strict=True):
         schedule, work, cost = cell.schedule, bench.workload(cell.kv), costs[cell.kv]
-        simulated = describe(schedule, wanted[schedule], work, cost, warm_up(schedule.segments))
+        simulated = describe(schedule, bench.long_run[schedule], work, cost, warm_up(schedule.segments))
         per_1k = 1e3 / row["trained"]
         rows.append(
             {
@@ -167,9 +167,9 @@ def findings(rows: list[dict[str, Any]]) -> list[str]:
         four, last = at[4, refill, kv], at[max(SEGMENTS), refill, kv]
         said.append(
             f"M = 4, {refill}, {kv}: a trained token is decoded {four['decode_gain']:.2f} times faster "
-            f"({_verdict(four['decode_gain'] >= WANTED)}: {WANTED} wanted; {four['decode_simulated']:.2f} simulated in the "
-            f"long run) = {four['fewer_token_steps']:.2f} fewer token steps x {four['cheaper_token_steps']:.2f} cheaper "
-            f"ones. The whole step: {four['whole_gain']:.2f}, {four['whole_off']} from the simulated "
+            f"({_verdict(four['decode_gain'] >= WANTED)}: {WANTED} wanted, {four['decode_simulated']:.2f} simulated in "
+            f"the long run) = {four['fewer_token_steps']:.2f} fewer token steps x {four['cheaper_token_steps']:.2f} "
+            f"cheaper ones. The whole step: {four['whole_gain']:.2f}, {four['whole_off']} from the simulated "
             f"{four['whole_simulated']:.2f} ({_verdict(_near(four))}: {WITHIN:.0%} wanted)."
         )
         if refill == CONTINUOUS:
@@ -227,25 +227,23 @@ def main() -> None:
     parser.add_argument("--prompt", type=int, default=16, help="tokens of a prompt")
     # In the long run G changes none of the gains; of a short window it makes them noisier.
     parser.add_argument("--group", type=int, default=4, help="G, samples of a prompt")
-    parser.add_argument("--samples", type=int, default=160, help="as many as are trained in the counted steps")
+    parser.add_argument("--samples", type=int, default=192, help="as many as are trained in the counted steps")
     parser.add_argument("--latency", type=int, default=2, help="rollout.refill_latency of continuous")
     parser.add_argument("--quick", action="store_true", help="a small network and few samples: does it run")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("."), help="folder")
     given = parser.parse_args()
-    model, sizes = (
-        MODEL,
-        {name: getattr(given, name) for name in ("slots", "limit", "prompt", "group", "samples", "latency")},
-    )
+    names = ("slots", "limit", "prompt", "group", "samples", "latency")
+    model, sizes = MODEL, {name: int(getattr(given, name)) for name in names}
     if given.quick:
         model, sizes = small_network(MODEL), sizes | {"slots": 8, "limit": 64, "samples": 32}
-    bench = make_bench(model, LENGTHS[given.lengths], **sizes)
+    bench = make_bench(model, LENGTHS[given.lengths], segments=SEGMENTS, **sizes)
     params = init_params(jax.random.key(0), model)
-    sums, wanted = measure(bench, params), long_run(bench)
-    rows = tabulate(bench, sums, wanted)
+    sums = measure(bench, params)
+    rows = tabulate(bench, sums)
     weights = sum(leaf.size for leaf in jax.tree.leaves(params))
     costs = {kv: dataclasses.asdict(fit_cost(bench, sums, kv)) for kv in POLICIES}
     about = (
-        f"{weights / 1e6:.1f}M parameters, fp32, {given.lengths} lengths (mean {bench.load.lengths.mean():.1f} tokens), "
+        f"{weights / 1e6:.1f}M parameters, fp32, {given.lengths} lengths (mean {bench.load.lengths.mean():.1f}), "
         + ", ".join(f"{name} {value}" for name, value in sizes.items())
     )
     trained = [row["trained"] for row in rows]
@@ -253,10 +251,8 @@ def main() -> None:
     print(f"{min(trained):,.0f} to {max(trained):,.0f} trained tokens counted in each cell; no answer was judged.")
     print(f"Programs compiled in the counted steps: {sums[0]['compiled']:.0f}.")
     for kv, cost in costs.items():
-        per_token = f"{1e3 * cost['prefill_token_s']:.2f} ms per prefilled token"
-        print(
-            f"{kv}: {1e3 * cost['token_step_s']:.1f} ms per token step, {per_token}, {1e3 * cost['step_s']:.1f} per step"
-        )
+        token_step, prefilled, rest = (1e3 * cost[f"{name}_s"] for name in ("token_step", "prefill_token", "step"))
+        print(f"{kv}: {token_step:.1f} ms per token step, {prefilled:.2f} per prefilled token, {rest:.1f} per step")
     print(*findings(rows), sep="\n")
     given.out.mkdir(parents=True, exist_ok=True)
     result = {"about": about, "sizes": sizes, "model": dataclasses.asdict(model) | {"dtype": "float32"}}
