@@ -58,19 +58,15 @@ COLUMNS = {
     "refill": "refill",
     "kv": "kv",
     "step_s": "s / step",
-    "decode_s": "decode s / 1k trained",
-    "prefill_s": "prefill s / 1k trained",
-    "whole_s": "whole s / 1k trained",
-    "idle_slots": "idle slots",
-    "reprefill_share": "re-prefill share",
-    "iterations": "token steps / sample",
-    "token_step_ms": "ms / token step",
-    "decode_gain": "decode gain",
-    "decode_simulated": "simu- lated",
-    "decode_off": "off",
-    "whole_gain": "whole gain",
-    "whole_simulated": "simu- lated",
-    "whole_off": "off",
+    "decode_s": "decode",  # these three: seconds per 1,000 trained tokens
+    "prefill_s": "prefill",
+    "whole_s": "whole",
+    "idle_slots": "idle",  # share of slots times token steps
+    "reprefill_share": "re-prefill",  # share of the seconds
+    "iterations": "iterations",  # token steps per sample
+    "token_step_ms": "ms each",
+    "decode": "decode gain",
+    "whole": "whole gain",
 }
 
 
@@ -153,7 +149,9 @@ def tabulate(bench: Bench, sums: list[dict[str, float]]) -> list[dict[str, Any]]
         for name in ("decode", "whole"):
             gain = one[f"{name}_s"] / row[f"{name}_s"]
             simulated = one[f"simulated_{name}_s"] / row[f"simulated_{name}_s"]
-            row |= {f"{name}_gain": gain, f"{name}_simulated": simulated, f"{name}_off": f"{gain / simulated - 1:+.1%}"}
+            off = f"{gain / simulated - 1:+.1%}"
+            row |= {f"{name}_gain": gain, f"{name}_simulated": simulated, f"{name}_off": off}
+            row[name] = f"{gain:.2f}/{simulated:.2f} {off}"  # for the table
         row["fewer_token_steps"] = one["token_steps"] / row["token_steps"]
         row["cheaper_token_steps"] = one["token_step_ms"] / row["token_step_ms"]
     return rows
@@ -195,7 +193,7 @@ def draw(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
     segments = sorted({row["segments"] for row in rows})
     figure = make_figure(13.5, 3.8)
     seconds, gain, idle = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
-    label_panel(seconds, "Seconds per 1,000 trained tokens", "s; light: prefill", "M")
+    label_panel(seconds, "Seconds per 1,000 trained tokens", "s; light: prefill; mark: simulated", "M")
     label_panel(gain, "Gain in decoding over M = 1, step", "times; dashed: simulated", "M")
     label_panel(idle, "Idle slots", "share of slots x token steps", "M")
     for index, line in enumerate(lines):
@@ -206,7 +204,7 @@ def draw(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
         decode, prefill = ([row[name] for row in own] for name in ("decode_s", "prefill_s"))
         seconds.bar(x, decode, 0.18, color=color, label=label)
         seconds.bar(x, prefill, 0.18, decode, color=color, alpha=0.35)
-        seconds.scatter(x, [row["simulated_whole_s"] for row in own], 10, color="0.2", marker="_", zorder=3)
+        seconds.scatter(x, [row["simulated_whole_s"] for row in own], 60, color="0.2", marker="_", zorder=3)
         places = range(len(segments))
         gain.plot(places, [row["decode_gain"] for row in own], "o-", color=color, markersize=4, label=label)
         gain.plot(places, [row["decode_simulated"] for row in own], "--", color=color, linewidth=1)
@@ -248,6 +246,10 @@ def main() -> None:
     )
     trained = [row["trained"] for row in rows]
     print_table(about, rows, COLUMNS)
+    print(
+        "decode, prefill, whole: seconds per 1,000 trained tokens; iterations: token steps per sample, and ms of each;"
+    )
+    print("gains over M = 1, step: measured/simulated, and how far off; re-prefill: its share of the seconds.")
     print(f"{min(trained):,.0f} to {max(trained):,.0f} trained tokens counted in each cell; no answer was judged.")
     print(f"Programs compiled in the counted steps: {sums[0]['compiled']:.0f}.")
     for kv, cost in costs.items():
