@@ -62,13 +62,13 @@ class GivenLengths(SegmentRollout):
     """A rollout in which every sample has a limit of its own.
 
     Attributes:
-      lengths: `[N]`, tokens after which the sample of this number is truncated.
+      lengths: `[N]`, tokens after which the sample of this number is truncated; after N samples over again.
     """
 
     lengths: np.ndarray
 
     def limit(self, sample: Sample) -> int:
-        return int(self.lengths[sample.id])
+        return int(self.lengths[sample.id % len(self.lengths)])
 
 
 class Ours:

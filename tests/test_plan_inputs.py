@@ -1,5 +1,6 @@
 """What a plan is made from: lengths with the moments asked for, a run's own figures; and the script."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -13,7 +14,7 @@ from configs import plan_base
 from ulorl_jax.io.metrics import Metrics
 from ulorl_jax.io.run_record import read_run
 from ulorl_jax.io.tokenizer import ByteTokenizer
-from ulorl_jax.io.traces import write_trace
+from ulorl_jax.io.traces import write_lengths, write_trace
 from ulorl_jax.plan_inputs import PlanSettings, fit_lognormal, from_run, lognormal_lengths, make_plan
 from ulorl_jax.planning import Schedule
 from ulorl_jax.types import EOS, Prompt, Sample, Segment
@@ -89,8 +90,8 @@ def write_run(folder: pathlib.Path, steps: int = 12) -> pathlib.Path:
 def test_a_run_s_lengths_and_costs_are_read_out_of_its_record(tmp_path):
     load, schedule, cost, measured = from_run(read_run(write_run(tmp_path / "run")), slots_share=0.5, active_share=0.3)
     assert (
-        sorted(set(load.lengths.tolist())) == [2, 8] and set(load.prompts.tolist()) == {3} and len(load.lengths) == 48
-    )
+        sorted(set(load.lengths.tolist())) == [2, 8] and set(load.prompts.tolist()) == {3} and len(load.lengths) == 44
+    )  # of all outputs but those of the first step
     assert (schedule, load.output_limit, load.samples_per_prompt, load.recompute) == (Schedule(1, 4), 8, 2, True)
     assert measured["steps"] == 10  # not the first, nor the one that compiled
     assert measured["step_s"] == pytest.approx(1.4) and measured["trained_tokens"] == pytest.approx(20)
@@ -98,6 +99,38 @@ def test_a_run_s_lengths_and_costs_are_read_out_of_its_record(tmp_path):
     assert cost.released_token_s == pytest.approx(0.5 / 20)
     assert cost.decode_s(4, 8, 20) == pytest.approx(0.8)  # whatever the shares
     assert measured["length_mean"] == pytest.approx(5.0)
+
+
+def test_the_lengths_are_those_of_all_outputs_where_they_are_recorded(tmp_path):
+    run = write_run(tmp_path / "run")
+    prompt, segment = Prompt(0, np.full(4, 65, np.int32), ""), Segment(np.full(7, 66, np.int32), np.zeros(7), 0, "keep")
+    for step in (1, 2):
+        write_lengths(run, step, [Sample(0, prompt, (segment,))] * step)
+    record = read_run(run)
+    assert record.steps.tolist() == [1, 2, 2] and record.lengths.tolist() == [7] * 3
+    load, *_ = from_run(record)
+    assert load.lengths.tolist() == [7, 7] and load.prompts.tolist() == [4, 4]
+
+
+def test_outputs_that_ended_too_early_to_be_typical_are_refused(tmp_path):
+    run = write_run(tmp_path / "run")
+    write_lengths(run, 1, [Sample(0, Prompt(0, np.zeros(3), ""), (Segment(np.zeros(2), np.zeros(2), 0, "keep"),))])
+    with pytest.raises(ValueError, match="outputs that ended after step 1 tell lengths; got 0: run longer"):
+        from_run(read_run(run))
+
+
+def test_a_plan_says_when_the_run_had_pages(tmp_path):
+    run, settings = write_run(tmp_path / "run"), PlanSettings.from_dict(plan_base.get_config().to_dict())
+    settings = dataclasses.replace(settings, segments=(1,), steps=2)
+    assert not any("pages" in note for note in make_plan(settings, read_run(run))["assumptions"])
+    config = json.loads((run / "config.json").read_text())
+    config["rollout"] |= {"pages": {"count": 1200, "size": 16, "dtype": "model"}, "segments": 4}
+    (run / "config.json").write_text(json.dumps(config))
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = [row | {"rollout/evicted": 3.0, "rollout/pages_peak": 0.5 + 0.01 * row["step"]} for row in rows]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    [note] = make_plan(settings, read_run(run))["assumptions"][5:]
+    assert "shared 1,200 pages of 16 tokens, of which up to 62% were in use; 3 samples per step had to leave" in note
 
 
 def test_a_run_too_short_to_tell_is_refused(tmp_path):
@@ -127,7 +160,8 @@ def test_the_script_plans_from_a_run_and_predicts_that_run(tmp_path):
     assert (out / "plan.png").read_bytes().startswith(b"\x89PNG")
     for word in (
         "L = 8 tokens, G = 2",
-        "48 outputs in the run's traces",
+        "44 outputs of the run",
+        "The run prefilled prompts only",
         "s / step",
         "measured",
         "Refill continuous: most",

@@ -23,7 +23,7 @@ from ulorl_jax.io.files import write_atomically
 from ulorl_jax.io.metrics import Metrics, read_metrics, write_summary
 from ulorl_jax.io.plots import plot_run
 from ulorl_jax.io.progress import Progress
-from ulorl_jax.io.traces import write_trace
+from ulorl_jax.io.traces import write_lengths, write_trace
 from ulorl_jax.judging import Judging
 from ulorl_jax.mesh import reshard
 from ulorl_jax.ops.advantages import group_advantages
@@ -143,6 +143,7 @@ class _Loop:
         at.ledger.check(at.tokens_in_pools)
         at.step += 1
         with clock.phase("trace"):
+            write_lengths(parts.workdir, at.step, finished)
             shown = self.settings.traces_per_step
             if shown and judged:
                 write_trace(parts.workdir, at.step, judged[:shown], verdicts[:shown], parts.tokenizer)

@@ -99,7 +99,7 @@ def make_plan(settings: PlanSettings, record: RunRecord | None) -> dict[str, Any
     Raises:
       ValueError: there are no such lengths, or the run is too short.
     """
-    s, own = settings, {}
+    s, own, notes = settings, {}, []
     if record is None:
         g = s.given
         lengths = lognormal_lengths(g.length_mean, g.length_p80, g.output_limit)
@@ -111,14 +111,15 @@ def make_plan(settings: PlanSettings, record: RunRecord | None) -> dict[str, Any
     else:
         workload, schedule, cost, measured = from_run(record, s.slots_share, s.active_share)
         means = f"mean {workload.lengths.mean():.1f} tokens; of all that finished {measured['length_mean']:.1f}"
-        source = f"those of {len(workload.lengths):,} outputs in the run's traces ({means})"
+        source = f"those of {len(workload.lengths):,} outputs of the run, after its first steps ({means})"
         [predicted] = plan(workload, cost, [schedule], steps=s.steps, seed=s.seed)
         own = {"measured": measured, "predicted": predicted}
+        notes = _of_the_run(record.rollout, measured)
     rows = plan(workload, cost, s.schedules(cost.slots), steps=s.steps, seed=s.seed)
     fastest = sorted(rows, key=lambda row: -row["trained_tokens_per_s"])
     refills = dict.fromkeys(row["refill"] for row in fastest)
     best = [next(row for row in fastest if row["refill"] == refill) for refill in refills]
-    return {"assumptions": _assumptions(s, workload, cost, source), "rows": rows, "best": best} | own
+    return {"assumptions": _assumptions(s, workload, cost, source) + notes, "rows": rows, "best": best} | own
 
 
 def from_run(
@@ -132,7 +133,8 @@ def from_run(
 
     Returns:
       Workload, schedule, cost; and what was measured per step, by the names of `planning.describe`, with the number of
-      these "steps" and the mean length of all outputs that finished in them, "length_mean".
+      these "steps", the mean length of all outputs that finished in them, "length_mean", the samples "evicted" for lack
+      of pages and the share of the pages in use at most, "pages_peak" (0 without pages).
 
     Raises:
       ValueError: there are no such steps.
@@ -140,11 +142,13 @@ def from_run(
     r = record.rollout
     continuous = r.get("refill", STEP) == CONTINUOUS  # older runs have no such key
     schedule = Schedule(r["segments"], r["slots"], r["refill_latency"] if continuous else None)
-    workload = Workload(
-        record.lengths, record.prompts, r["output_limit"], r["samples_per_prompt"], r["kv"] == RECOMPUTE
-    )
     steady = _steady(record.rows, schedule.segments)
     demand(bool(steady), f"steps after the first {schedule.segments} that compile nothing tell costs", 0, "run longer")
+    late: np.ndarray = record.steps > schedule.segments  # before, only short ones had the time to end
+    demand(bool(late.any()), f"outputs that ended after step {schedule.segments} tell lengths", 0, "run longer")
+    workload = Workload(
+        record.lengths[late], record.prompts[late], r["output_limit"], r["samples_per_prompt"], r["kv"] == RECOMPUTE
+    )
     mean = {name: float(np.mean([row.get(name, 0.0) for row in steady])) for name in set().union(*steady)}
     phases = {name[5:-2]: mean[name] for name in mean if name.startswith("time/")}
     parts = {name: seconds for name, seconds in phases.items() if name not in _NO_PART}
@@ -166,6 +170,8 @@ def from_run(
         "finished": mean["rollout/finished"],
         "trained_tokens": released,
         "length_mean": mean["lengths"] / max(mean["rollout/finished"], 1e-9),
+        "evicted": mean.get("rollout/evicted", 0.0),
+        "pages_peak": max(row.get("rollout/pages_peak", 0.0) for row in steady),
     }
     cost = Cost(
         step_s=measured["rest_s"],
@@ -212,6 +218,23 @@ def _assumptions(s: PlanSettings, workload: Workload, cost: Cost, source: str) -
         f"Each row is the mean of {s.steps} simulated steps after {warm_up(1)} M others; there is always a next "
         f"prompt, and memory for every slot.",
     ]
+
+
+def _of_the_run(rollout: dict[str, Any], measured: dict[str, float]) -> list[str]:
+    """What is to be known of a run whose figures a plan is made from."""
+    notes, pages = [], rollout.get("pages", {})  # older runs have no such key
+    if pages.get("count"):
+        notes.append(
+            f"The run's slots shared {pages['count']:,} pages of {pages['size']} tokens, of which up to "
+            f"{measured['pages_peak']:.0%} were in use; {measured['evicted']:.3g} samples per step had to leave. The "
+            f"simulation knows no pages: it stands for a pool that is large enough for the slots it is asked about."
+        )
+    if rollout["kv"] == KEEP or (rollout["segments"] == 1 and rollout.get("refill", STEP) == STEP):
+        notes.append(
+            "The run prefilled prompts only: that tells little of what a token of a long context costs, so the seconds "
+            "of prefilling samples again may be far too high."
+        )
+    return notes
 
 
 def lognormal_lengths(mean: float, p80: float, output_limit: int, count: int = 1 << 14) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ulorl_jax.io.tokenizer import ByteTokenizer
-from ulorl_jax.io.traces import write_trace
+from ulorl_jax.io.traces import write_lengths, write_trace
 from ulorl_jax.types import EOS, LIMIT, Prompt, Sample, Segment, Verdict
 
 TOKENIZER = ByteTokenizer(256, [10])
@@ -68,3 +68,11 @@ def test_writing_a_step_again_replaces_its_file_and_leaves_nothing_else(tmp_path
 def test_a_missing_verdict_is_refused(tmp_path):
     with pytest.raises(ValueError, match="got 2 samples and 1 verdicts"):
         write_trace(tmp_path, 0, two_samples(), [None], TOKENIZER)
+
+
+def test_lengths_are_those_of_every_output_and_its_prompt(tmp_path):
+    path = write_lengths(tmp_path, 12, two_samples())
+    assert path == tmp_path / "lengths" / "step_000012.json"
+    assert json.loads(path.read_text()) == [[7, 4], [2, 4]]
+    write_lengths(tmp_path, 12, [])
+    assert json.loads(path.read_text()) == [] and [p.name for p in path.parent.iterdir()] == [path.name]

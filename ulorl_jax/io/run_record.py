@@ -1,4 +1,4 @@
-"""What a run recorded of its rollouts: settings, metrics, and the lengths of the outputs in its traces."""
+"""What a run recorded of its rollouts: settings, metrics, and the lengths of its outputs."""
 
 import dataclasses
 import json
@@ -19,12 +19,14 @@ class RunRecord:
     Attributes:
       rollout: the section of its config.json.
       rows: of its metrics.jsonl.
-      lengths: `[n]` i64, tokens of the finished outputs in its traces: the first `traces_per_step` of each step.
+      steps: `[n]` i64, when each of n outputs finished: all of them, or those in the traces of an older run.
+      lengths: `[n]` i64, their tokens.
       prompts: `[n]` i64, tokens of their prompts.
     """
 
     rollout: dict[str, Any]
     rows: list[dict[str, Any]]
+    steps: np.ndarray
     lengths: np.ndarray
     prompts: np.ndarray
 
@@ -39,18 +41,34 @@ def read_run(folder: str | os.PathLike[str]) -> RunRecord:
       The record.
 
     Raises:
-      ValueError: the folder is not a run's, or it has no traces.
+      ValueError: the folder is not a run's, or no output of it finished.
     """
     folder = pathlib.Path(folder)
     missing = [name for name in ("config.json", "metrics.jsonl") if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{folder} has no {' and no '.join(missing)}; give the workdir of a run of launch/train.py")
-    sizes: list[tuple[int, int]] = []
-    for path in sorted((folder / "rollouts").glob("step_*.jsonl")):
-        for _, row in read_rows(path):
-            sizes.append((len(row["tokens"]), len(row["prompt_tokens"])))
+    sizes = _recorded(folder / "lengths") or _traced(folder / "rollouts")
     if not sizes:
-        raise ValueError(f"{folder}/rollouts has no outputs to take lengths from; run with traces_per_step > 0")
+        raise ValueError(
+            f"{folder} has no outputs to take lengths from, neither in lengths/ nor in rollouts/; run it anew"
+        )
     rollout = json.loads((folder / "config.json").read_text(encoding="utf-8"))["rollout"]
-    lengths, prompts = np.array(sizes, np.int64).T
-    return RunRecord(rollout, read_metrics(folder / "metrics.jsonl"), lengths, prompts)
+    steps, lengths, prompts = np.array(sizes, np.int64).T
+    return RunRecord(rollout, read_metrics(folder / "metrics.jsonl"), steps, lengths, prompts)
+
+
+def _recorded(folder: pathlib.Path) -> list[tuple[int, int, int]]:
+    """Step, tokens and prompt's tokens of every output that finished."""
+    return [
+        (_step(path), *size) for path in sorted(folder.glob("step_*.json")) for size in json.loads(path.read_text())
+    ]
+
+
+def _traced(folder: pathlib.Path) -> list[tuple[int, int, int]]:
+    """The same of the outputs in the traces: older runs have no more."""
+    rows = [(path, row) for path in sorted(folder.glob("step_*.jsonl")) for _, row in read_rows(path)]
+    return [(_step(path), len(row["tokens"]), len(row["prompt_tokens"])) for path, row in rows]
+
+
+def _step(path: pathlib.Path) -> int:
+    return int(path.stem.removeprefix("step_"))

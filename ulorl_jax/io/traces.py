@@ -1,4 +1,4 @@
-"""What was sampled at each step, with rewards and policy steps, for people and for checks."""
+"""What was sampled at each step, with rewards and policy steps, for people, checks and plans."""
 
 import json
 import math
@@ -39,6 +39,23 @@ def write_trace(
     records = [_record(sample, verdict, tokenizer) for sample, verdict in zip(samples, verdicts, strict=True)]
     path = pathlib.Path(workdir) / "rollouts" / f"step_{step:06}.jsonl"
     write_atomically(path, "".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def write_lengths(workdir: str | os.PathLike[str], step: int, samples: Sequence[Sample]) -> pathlib.Path:
+    """Writes the tokens of every output and of its prompt to `workdir/lengths/step_000012.json`, atomically.
+
+    Args:
+      workdir: the run's folder.
+      step: names the file; a file of the same step is replaced.
+      samples: all that finished.
+
+    Returns:
+      The file's path.
+    """
+    path = pathlib.Path(workdir) / "lengths" / f"step_{step:06}.json"
+    sizes = [[sample.num_tokens, len(sample.prompt.tokens)] for sample in samples]
+    write_atomically(path, json.dumps(sizes) + "\n")
     return path
 
 
