@@ -19,6 +19,7 @@ from ulorl_jax.types import Prompt
 
 SEGMENTS = (1, 2, 4, 8)
 POLICIES = (KEEP, RECOMPUTE)
+PREFILL_CHUNK = 32  # tokens of a context that are computed beside the others' tokens
 LONG_RUN = 300  # steps times M that are simulated for the gain in the long run
 
 
@@ -133,7 +134,7 @@ def make_bench(
     layout = Layout(make_mesh(devices=jax.devices()[:1]), "decoding")
     nothing_ends = (model.vocab_size,)
     spec = EngineSpec(model, slots, prompt + limit, Sampling(0.85), nothing_ends, layout)
-    schedules = [Schedule(m, slots, refill) for refill in (None, latency) for m in segments]
+    schedules = [Schedule(m, slots, refill, PREFILL_CHUNK) for refill in (None, latency) for m in segments]
     cells = [Cell(schedule, kv) for kv in POLICIES for schedule in schedules]
     table = lognormal_lengths(*shape, limit, samples)
     tried = [np.random.default_rng(seed).permutation(table) for seed in range(orders)]

@@ -16,27 +16,25 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cells import Cell, Load
+from benchmarks.cells import PREFILL_CHUNK, Cell, Load
 from benchmarks.decoders import GivenLengths
 from ulorl_jax.models.qwen3 import Qwen3Config
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine
 from ulorl_jax.rollout.pools import ExperiencePool, Ledger
-from ulorl_jax.rollout.segments import KEEP, RECOMPUTE, SegmentSettings
-from ulorl_jax.types import LIMIT, Sample, Segment, Verdict
+from ulorl_jax.rollout.segments import RECOMPUTE, SegmentSettings
+from ulorl_jax.types import LIMIT, Verdict
 
-PREFILL_ROWS = 1  # one context a call: nothing is padded where a single slot is refilled
-PREFILL_STEP = 64  # tokens by which a prefilled context is rounded up
+PREFILL_ROWS = 8
 
 
 def make_rollout(spec: EngineSpec, cell: Cell, load: Load) -> GivenLengths:
     """Empty slots."""
-    width = load.prompt + load.output_limit
     settings = SegmentSettings(
         segment_length=-(-load.output_limit // cell.schedule.segments),
         output_limit=load.output_limit,
         kv=cell.kv,
         prefill_rows=PREFILL_ROWS,
-        prefill_lengths=tuple(sorted({load.prompt, *range(PREFILL_STEP, width, PREFILL_STEP), width})),
+        prefill_chunk=PREFILL_CHUNK,
         refill_latency=cell.schedule.refill_latency or 0,
     )
     rollout = GivenLengths(PolicyEngine(spec, 0), settings)
@@ -72,7 +70,7 @@ class FrozenLoop:
         began, trained = time.perf_counter(), self.ledger.trained
         self._add_prompts()
         pool, refill = self.rollout.pool, None if self.cell.schedule.refill_latency is None else self._add_prompts
-        carried = sum(sample.context_length for _, sample in pool.occupied) if self.cell.kv == RECOMPUTE else 0
+        carried = sum(sample.context_length - 1 for _, sample in pool.occupied) if self.cell.kv == RECOMPUTE else 0
         finished, values = self.rollout.run(params, self._steps, refill)
         self.experience.add(finished, [Verdict(float(sample.id % 2)) for sample in finished])
         released = self.experience.release()
@@ -118,27 +116,20 @@ class FrozenLoop:
 
 
 def compile_all(rollout: GivenLengths, load: Load, params: Any) -> None:
-    """Runs every program that the rollout can need: of each width of context and number of samples that share it.
+    """Runs every program that the rollout can need: they differ in how many slots are filled at one time.
 
     Args:
       rollout: its slots, empty; they are empty again afterwards.
       load: what it will decode.
       params: the policy.
     """
-    samples, lengths, vocabulary = [], [], rollout.engine.spec.model.vocab_size
-    for copies in range(1, load.samples_per_prompt + 1):
-        prompt = load.make_prompt(copies, vocabulary)
-        samples += [Sample(len(samples) + i, prompt) for i in range(copies)]
-        lengths += [1] * copies
-    for drawn in {*range(1, load.output_limit, PREFILL_STEP // 2), load.output_limit - 1}:
-        begun = Segment(np.ones(drawn, np.int32), np.zeros(drawn, np.float32), 0, KEEP)
-        samples.append(Sample(len(samples), load.make_prompt(len(samples), vocabulary), (begun,)))
-        lengths.append(drawn + 1)
-    given, rollout.lengths = rollout.lengths, np.array(lengths)
-    rollout.pool.waiting.extend(samples)
-    while rollout.pool.waiting:
-        finished, _ = rollout.run(params, 0)
-        assert not rollout.pool.occupied and all(sample.finished == LIMIT for sample in finished)
+    slots, vocabulary = rollout.engine.spec.slots, rollout.engine.spec.model.vocab_size
+    given, rollout.lengths = rollout.lengths, np.ones(1, np.int64)
+    for refill in (None, lambda: None):
+        for power in range(slots.bit_length() + 1):
+            rollout.pool.add_prompts([load.make_prompt(0, vocabulary)], min(1 << power, slots))
+            finished, _ = rollout.run(params, 0, refill)
+            assert not rollout.pool.occupied and all(sample.finished == LIMIT for sample in finished)
     rollout.lengths = given
 
 

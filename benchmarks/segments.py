@@ -12,7 +12,7 @@ the table has.
 
 Beside each measured gain over M = 1 with refill "step" stands the simulated one: Algorithm 1 in the long run
 (`planning.simulate`), priced with what a token step and a prefilled token took on average in the cells of this very
-run, of the same kv policy. "Fewer token steps" times "cheaper token steps" is the measured gain in decoding.
+run, of the same kv policy and refill. "Fewer token steps" times "cheaper token steps" is the measured gain in decoding.
 
 Prints a table, writes segments.json and segments.png.
 """
@@ -103,9 +103,10 @@ def measure(bench: Bench, params: Any) -> list[dict[str, float]]:
     ]
 
 
-def fit_cost(bench: Bench, sums: list[dict[str, float]], kv: str) -> Cost:
-    """What a step, a token step and a prefilled token took on average in the cells of a kv policy."""
-    own = [row for cell, row in zip(bench.cells, sums, strict=True) if cell.kv == kv]
+def fit_cost(bench: Bench, sums: list[dict[str, float]], kv: str, refill: str) -> Cost:
+    """What a step, a token step and a prefilled token took on average in the cells of a kv policy and refill; what is
+    prefilled beside others' tokens is part of their token step."""
+    own = [row for cell, row in zip(bench.cells, sums, strict=True) if (cell.kv, cell.refill) == (kv, refill)]
     total = {name: sum(row[name] for row in own) for name in own[0]}
     return Cost(
         step_s=max(total["seconds"] - total["decode_s"] - total["prefill_s"], 0.0) / total["steps"],
@@ -118,9 +119,9 @@ def fit_cost(bench: Bench, sums: list[dict[str, float]], kv: str) -> Cost:
 def tabulate(bench: Bench, sums: list[dict[str, float]]) -> list[dict[str, Any]]:
     """A row per cell: see COLUMNS, with what the gains are made of."""
     rows = []
-    costs = {kv: fit_cost(bench, sums, kv) for kv in POLICIES}
+    costs = {key: fit_cost(bench, sums, *key) for key in itertools.product(POLICIES, REFILLS)}
     for cell, row in zip(bench.cells, sums, strict=True):
-        schedule, work, cost = cell.schedule, bench.workload(cell.kv), costs[cell.kv]
+        schedule, work, cost = cell.schedule, bench.workload(cell.kv), costs[cell.kv, cell.refill]
         simulated = describe(schedule, bench.long_run[schedule], work, cost, warm_up(schedule.segments))
         per_1k = 1e3 / row["trained"]
         rows.append(
@@ -239,7 +240,8 @@ def main() -> None:
     sums = measure(bench, params)
     rows = tabulate(bench, sums)
     weights = sum(leaf.size for leaf in jax.tree.leaves(params))
-    costs = {kv: dataclasses.asdict(fit_cost(bench, sums, kv)) for kv in POLICIES}
+    keys = list(itertools.product(POLICIES, REFILLS))
+    costs = {", ".join(key): dataclasses.asdict(fit_cost(bench, sums, *key)) for key in keys}
     about = (
         f"{weights / 1e6:.1f}M parameters, fp32, {given.lengths} lengths (mean {bench.load.lengths.mean():.1f}), "
         + ", ".join(f"{name} {value}" for name, value in sizes.items())
@@ -252,9 +254,9 @@ def main() -> None:
     print("gains over M = 1, step: measured/simulated, and how far off; re-prefill: its share of the seconds.")
     print(f"{min(trained):,.0f} to {max(trained):,.0f} trained tokens counted in each cell; no answer was judged.")
     print(f"Programs compiled in the counted steps: {sums[0]['compiled']:.0f}.")
-    for kv, cost in costs.items():
+    for key, cost in costs.items():
         token_step, prefilled, rest = (1e3 * cost[f"{name}_s"] for name in ("token_step", "prefill_token", "step"))
-        print(f"{kv}: {token_step:.1f} ms per token step, {prefilled:.2f} per prefilled token, {rest:.1f} per step")
+        print(f"{key}: {token_step:.1f} ms per token step, {prefilled:.2f} per prefilled token, {rest:.1f} per step")
     print(*findings(rows), sep="\n")
     given.out.mkdir(parents=True, exist_ok=True)
     result = {"about": about, "sizes": sizes, "model": dataclasses.asdict(model) | {"dtype": "float32"}}

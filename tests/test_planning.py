@@ -18,13 +18,13 @@ TABLE_1 = {1: 1240.0, 2: 774.0, 4: 601.0}  # segments: seconds per step (paper, 
 FIRST, HEAVIER = (0.32, 0.49), (0.20, 0.30)  # mean and p80 of the lengths, shares of L
 
 
-def in_order(lengths, prompt=10):
+def in_order(lengths, prompt=11):
     """Samples of these lengths, one after the other, again and again."""
     samples = itertools.cycle(lengths)
     return lambda count: (np.array([next(samples) for _ in range(count)], int), np.full(count, prompt))
 
 
-def workload(lengths, limit, group=1, prompt=10, recompute=True):
+def workload(lengths, limit, group=1, prompt=11, recompute=True):
     return Workload(np.array(lengths), np.full(len(lengths), prompt), limit, group, recompute)
 
 
@@ -62,6 +62,20 @@ def test_a_latency_lets_samples_that_end_together_share_a_stop():
     # The first ends after 1 token, the second after 2: both are refilled there, and the first slot idled for one step.
     counts = simulate(Schedule(1, 2, refill_latency=1), in_order([1, 2, 9, 9]), 9, 1, steps=1)
     assert (counts.token_steps[0], counts.tokens[0]) == (9, 3 + 2 * 7)
+
+
+def test_a_context_that_is_computed_beside_the_others_tokens_costs_its_slot_decode_steps():
+    # Slots take 1 5 5. After a token the first is refilled with 2, whose ten tokens take two steps; at 5 all have ended
+    # and 1 5 5 are computed together. After another token 2 is placed, waits for two steps and draws one token.
+    counts = simulate(Schedule(1, 3, 0, prefill_chunk=5), in_order([1, 5, 5, 2]), 9, 1, steps=1)
+    assert (counts.token_steps[0], counts.tokens[0], counts.finished[0]) == (9, 13 + 1 + 4 + 4 + 1, 5)
+    assert (counts.new[0], counts.order.tolist()) == (8 * 10, [0, 1, 2, 3, 4])
+
+
+def test_what_could_draw_nothing_before_the_step_ends_is_left_for_the_next():
+    counts = simulate(Schedule(1, 3, 0, prefill_chunk=5), in_order([1, 3, 3, 3]), 3, 1, steps=2)
+    assert counts.token_steps.tolist() == [3, 3] and counts.tokens.tolist() == [7, 7]
+    assert counts.new.tolist() == [30, 30]
 
 
 def test_a_group_s_prompt_is_prefilled_once_where_its_samples_are_placed_together():
@@ -120,7 +134,7 @@ def test_the_simulation_is_the_real_rollout_step_for_step(segments, latency):
         outputs = [lengths.get(i, limit) for i in ids]  # what did not end in these steps went on to their end
         return np.array(outputs, int), np.array([len(prompts[i // group].tokens) for i in ids], int)
 
-    counts = simulate(Schedule(segments, 5, latency), draw, limit, group, steps=8)
+    counts = simulate(Schedule(segments, 5, latency, 8), draw, limit, group, steps=8)
     assert len(ended) > 10 and len(set(lengths.values())) > 4
     assert np.stack([counts.token_steps, counts.tokens, counts.new + counts.carried], axis=1).tolist() == metrics
     assert counts.order.tolist() == [sample.id for sample in ended]

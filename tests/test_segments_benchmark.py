@@ -14,7 +14,7 @@ from ulorl_jax.models.qwen3 import init_params
 from ulorl_jax.plan_inputs import lognormal_lengths
 from ulorl_jax.planning import Schedule
 from ulorl_jax.rollout.decoding import compiled_programs
-from ulorl_jax.rollout.segments import KEEP, RECOMPUTE, REFILLS
+from ulorl_jax.rollout.segments import KEEP, RECOMPUTE, REFILLS, STEP
 
 SHAPE = (0.32, 0.49)
 
@@ -129,7 +129,7 @@ def made_up(cell: Cell, slow: float) -> dict[str, float]:
 
 def test_gains_are_split_into_fewer_and_cheaper_token_steps(bench: Bench):
     sums = [made_up(cell, slow=2.0 if cell.schedule.segments == 4 else 1.0) for cell in bench.cells]
-    cost = fit_cost(bench, sums, RECOMPUTE)
+    cost = fit_cost(bench, sums, RECOMPUTE, STEP)
     assert cost.step_s == pytest.approx(0.2) and cost.prefill_token_s == pytest.approx(0.01)
     assert cost.token_step_s == pytest.approx(0.1 * (100 + 2 * 25) / 125)
     rows = tabulate(bench, sums)

@@ -26,11 +26,14 @@ class Schedule:
       segments: M; a step decodes at most S = ceil(L / M) tokens of a sample.
       slots: C.
       refill_latency: decode steps that a slot freed within a segment may stay empty; None refills at the next step.
+      prefill_chunk: tokens of a context that a decode step computes beside the others' tokens when a slot is refilled
+        within a segment; 0: it waits for nothing.
     """
 
     segments: int
     slots: int
     refill_latency: int | None = None
+    prefill_chunk: int = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -104,8 +107,9 @@ class Counts:
     Attributes:
       token_steps: decode steps run.
       tokens: drawn.
-      new: tokens of new prompts prefilled; samples of a group that are placed together share them.
-      carried: tokens of the samples that go on from the step before, prompts and outputs: the `recompute` prefill.
+      new: tokens of new prompts prefilled, all but the last of each; samples of a group that are placed together when
+        the step begins share them.
+      carried: the same of the samples that go on from the step before, prompts and outputs: the `recompute` prefill.
       finished: samples.
       released: tokens of the groups that became complete.
       age: of these tokens, steps between being drawn and being released, added up.
@@ -136,31 +140,52 @@ def simulate(schedule: Schedule, draw: Draw, output_limit: int, samples_per_prom
       The counts.
     """
     s, size = schedule, -(-output_limit // schedule.segments)
-    # Of the sample in each slot: its id, its prompt's tokens, tokens to come, drawn, and the steps of these added up.
-    ids, prompts, left, done, drawn_at = (np.zeros(s.slots, np.int64) for _ in range(5))
+    # Of the sample in each slot: its id, its prompt's tokens, tokens to come, drawn, and the steps of these added up;
+    # and the token steps until its context is computed.
+    ids, prompts, left, done, drawn_at, wait = (np.zeros(s.slots, np.int64) for _ in range(6))
     token_steps, tokens, new, carried = (np.zeros(steps, np.int64) for _ in range(4))
     ended: list[np.ndarray] = []  # [4, k]: id, step, tokens, the sum
+    queue: list[tuple[int, int]] = []  # length and prompt of samples that were drawn and wait for a slot
     started = 0
     for step in range(steps):
-        free, at = left == 0, 0
-        carried[step] = (prompts + done)[~free].sum()
+        at = busy = 0
+        wait[:] = 0
+        carried[step] = (prompts + done - 1)[left > 0].sum()
         while True:
-            ids[free] = placed = np.arange(started, started + free.sum())
+            free = np.flatnonzero(left == 0)
+            queue += zip(*draw(max(len(free) - len(queue), 0)), strict=True)
+            chunks = [_passes(prompt, s) if at else 0 for _, prompt in queue[: len(free)]]
+            computed = max(busy, at) + np.cumsum(chunks, dtype=np.int64)
+            placed = free[: np.count_nonzero(computed < size)]  # the others would draw nothing in this segment
+            taken, queue = queue[: len(placed)], queue[len(placed) :]
+            ids[placed] = numbers = np.arange(started, started + len(placed))
             started += len(placed)
-            lengths, prompts[free] = draw(len(placed))
-            left[free], done[free], drawn_at[free] = np.minimum(lengths, output_limit), 0, 0
-            first_of_group = np.unique(placed // samples_per_prompt, return_index=True)[1]
-            new[step] += prompts[free][first_of_group].sum()
-            # Decoding stops a while after the first slot has become free: samples that end together share a stop.
-            stop = size - at if s.refill_latency is None else min(size - at, left.min() + s.refill_latency)
-            took = np.minimum(left, stop)
+            lengths, prompts[placed] = np.array(taken, np.int64).reshape(-1, 2).T
+            left[placed], done[placed], drawn_at[placed] = np.minimum(lengths, output_limit), 0, 0
+            busy = int(computed[len(placed) - 1]) if len(placed) else busy
+            if not at or 2 * len(placed) >= np.count_nonzero(left):  # computed together, before anybody decodes
+                wait[:] = 0
+                first_of_group = np.unique(numbers // samples_per_prompt, return_index=True)[1]
+                new[step] += (prompts[placed] - 1)[first_of_group].sum()
+            else:
+                wait[placed] = wait.max() + np.cumsum(chunks[: len(placed)])
+                new[step] += (prompts[placed] - 1).sum()
+            held = left > 0
+            if not held.any():
+                break
+            # A call returns a while after the first slot has become free: samples that end together share a return.
+            ends = (wait + left)[held]
+            stop = size - at if s.refill_latency is None else min(size - at, ends.min() + s.refill_latency)
+            stop = min(stop, ends.max())
+            took = np.clip(stop - wait, 0, left)
+            wait = np.maximum(wait - stop, 0)
             left -= took
             done += took
             drawn_at += took * step
             tokens[step] += took.sum()
-            at += took.max()
-            free = left == 0
-            ended.append(np.stack([ids[free], np.full(free.sum(), step), done[free], drawn_at[free]]))
+            at += stop
+            gone = held & (left == 0)
+            ended.append(np.stack([ids[gone], np.full(gone.sum(), step), done[gone], drawn_at[gone]]))
             if s.refill_latency is None or at >= size:
                 break
         token_steps[step] = at
@@ -177,6 +202,11 @@ def simulate(schedule: Schedule, draw: Draw, output_limit: int, samples_per_prom
     released = by_step(release[complete], length[complete])
     age = by_step(release[complete], (release * length - moment)[complete])
     return Counts(token_steps, tokens, new, carried, by_step(when), released, age, id)
+
+
+def _passes(prompt: int, schedule: Schedule) -> int:
+    """Decode steps that compute a context beside the others' tokens; its last token is a decode step's own."""
+    return -(-(prompt - 1) // schedule.prefill_chunk) if schedule.prefill_chunk else 0
 
 
 def describe(schedule: Schedule, counts: Counts, workload: Workload, cost: Cost, warm_up: int) -> dict[str, Any]:
