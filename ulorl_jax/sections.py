@@ -131,6 +131,7 @@ class RolloutSettings:
     kv: str
     refill: str
     refill_latency: int
+    finish_groups: bool
     temperature: float
     top_p: float
     top_k: int
@@ -152,6 +153,7 @@ class RolloutSettings:
             self.prefill_rows,
             self.prefill_lengths,
             self.refill_latency,
+            self.finish_groups,
         )
 
     @property

@@ -93,6 +93,7 @@ def check(settings: Settings) -> None:
         ("rollout.pages.count", 0, r.pages.count),
         ("rollout.pages.size", 1, r.pages.size),
         ("rollout.refill_latency", 0, r.refill_latency),
+        ("rollout.pages.over_provisioning", 0, r.pages.over_provisioning),
         ("rollout.samples_per_prompt", 2, r.samples_per_prompt),
         ("rollout.prefill_rows", 1, r.prefill_rows),
         ("data.max_prompt_tokens", 1, s.data.max_prompt_tokens),

@@ -36,6 +36,7 @@ class SegmentSettings:
       prefill_lengths: allowed padded lengths of such a call; the longest covers prompt + L.
       refill_latency: decode steps that a slot freed within a segment may stay empty before decoding stops to refill
         it, where it is refilled; more of them share one prefill.
+      finish_groups: samples of the group nearest to its release are placed first.
     """
 
     segment_length: int
@@ -44,6 +45,7 @@ class SegmentSettings:
     prefill_rows: int
     prefill_lengths: tuple[int, ...]
     refill_latency: int
+    finish_groups: bool = False
 
 
 class _Drawn:
@@ -100,7 +102,7 @@ class SegmentRollout:
     def __init__(self, engine: PolicyEngine, settings: SegmentSettings):
         self.engine = engine
         self.settings = settings
-        self.pool = UnfinishedPool(engine.spec.slots)
+        self.pool = UnfinishedPool(engine.spec.slots, settings.finish_groups)
         self.room = make_room(engine.spec, settings.output_limit)
         self.state: DecodeState = engine.init_decode_state()
 
@@ -166,7 +168,7 @@ class SegmentRollout:
                     sample = longer(slot, sample, end)
                     pool.slots[slot] = None if end else sample
                 if end:
-                    room.release(slot)
+                    room.end(slot)
                     finished.append(sample)
             fresh = []
             if refill and drawn.left and pool.free:
