@@ -85,7 +85,7 @@ def get_config() -> ml_collections.ConfigDict:
     r.kv = "recompute"  # after an update the cache of an unfinished sample is prefilled again (paper), or "keep"
     r.refill = "step"  # a free slot gets its next sample at the next step (paper), or "continuous": within the segment
     r.refill_latency = 16  # decode steps that it may stay empty then; samples that are placed together share a prefill
-    r.finish_groups = False  # waiting samples of the group with the fewest unfinished ones first: it is trained sooner
+    r.finish_groups = False  # waiting samples of the group with the fewest unfinished ones first
     r.temperature = 0.85  # paper 4.1; the trainer uses the same
     r.top_p = 1.0  # paper 4.1; 1 is off. With top-p or top-k, mismatch/* measures what they cut off
     r.top_k = 0  # 0 is off
