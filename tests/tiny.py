@@ -98,11 +98,14 @@ def make_rollout(
     prompt_limit: int = 20,
     refill_latency: int = 16,
     pages: PageSettings = PageSettings(),  # noqa: B008 (frozen)
+    finish_groups: bool = False,
 ) -> SegmentRollout:
     """Slots without samples; contexts hold a prompt of up to `prompt_limit` tokens and the output."""
     width = prompt_limit + output_limit
     spec = EngineSpec(config, slots, width, sampling, eos_ids, layout or make_layout("decoding"), pages)
-    settings = SegmentSettings(output_limit // segments, output_limit, kv, 4, (prompt_limit, width), refill_latency)
+    settings = SegmentSettings(
+        output_limit // segments, output_limit, kv, 4, (prompt_limit, width), refill_latency, finish_groups
+    )
     return SegmentRollout(engine(spec, SEED), settings)
 
 

@@ -39,13 +39,13 @@ class PageSettings:
       size: tokens per page.
       dtype: of keys and values in a page: `MODEL`'s, or `INT8` with a scale for every token and head.
       over_provisioning: times `count`, pages that samples may be predicted to want at a later time; 0: nothing is
-        predicted.
+        predicted. The host's alone: no program depends on it.
     """
 
     count: int = 0
     size: int = 64
     dtype: str = MODEL
-    over_provisioning: float = 1.0
+    over_provisioning: float = dataclasses.field(default=1.0, compare=False)
 
     def holding(self, tokens: int) -> int:
         """Pages that so many tokens of one slot take."""
