@@ -12,7 +12,7 @@ from ulorl_jax.mesh import Layout, make_mesh
 from ulorl_jax.models.qwen3 import Qwen3Config
 from ulorl_jax.plan_inputs import lognormal_lengths
 from ulorl_jax.planning import Counts, Draw, Schedule, Workload, simulate, warm_up
-from ulorl_jax.rollout.decoding import EngineSpec
+from ulorl_jax.rollout.decode_state import EngineSpec
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.rollout.segments import CONTINUOUS, KEEP, RECOMPUTE, STEP
 from ulorl_jax.types import Prompt

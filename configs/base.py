@@ -78,12 +78,17 @@ def get_config() -> ml_collections.ConfigDict:
     p.count = 0  # pages; a multiple of the parts the mesh splits slots into, each of them holding one longest context
     p.size = 64  # tokens per page; the G samples of a group share their prompt's full pages
     p.dtype = "model"  # model.dtype, or "int8", a scale for each token and head: log-probs are then off by some 0.01
+    # Times count, pages that those in the slots may be predicted to want together at a later time; beyond it samples
+    # wait. Lengths are learned from the run. Less: fewer are decoded side by side, and fewer have to leave and are
+    # prefilled again; 0: nothing is predicted, who fits now comes in. benchmarks/admission.py shows the trade.
+    p.over_provisioning = 1.0
     r.kv = "recompute"  # after an update the cache of an unfinished sample is prefilled again (paper), or "keep"
     # With recompute, the segments that a sample's cache serves before it is prefilled again: 1 is the paper's; with n
     # each sample is prefilled in every n-th step only, and mismatch/* tells what the older cache costs.
     r.recompute_every = 1
     r.refill = "step"  # a free slot gets its next sample at the next step (paper), or "continuous": within the segment
     r.refill_latency = 16  # decode steps that it may stay empty then, so that fewer calls return to the host
+    r.finish_groups = False  # waiting samples of the group with the fewest unfinished ones first
     r.temperature = 0.85  # paper 4.1; the trainer uses the same
     r.top_p = 1.0  # paper 4.1; 1 is off. With top-p or top-k, mismatch/* measures what they cut off
     r.top_k = 0  # 0 is off

@@ -69,7 +69,7 @@ def test_a_context_that_is_computed_beside_the_others_tokens_costs_its_slot_deco
     # and 1 5 5 are computed together. After another token 2 is placed, waits for two steps and draws one token.
     counts = simulate(Schedule(1, 3, 0, prefill_chunk=5), in_order([1, 5, 5, 2]), 9, 1, steps=1)
     assert (counts.token_steps[0], counts.tokens[0], counts.finished[0]) == (9, 13 + 1 + 4 + 4 + 1, 5)
-    assert (counts.new[0], counts.order.tolist()) == (8 * 10, [0, 1, 2, 3, 4])
+    assert (counts.new[0], counts.order.tolist()) == (8 * 10, [0, 3, 1, 2, 4])
 
 
 def test_what_could_draw_nothing_before_the_step_ends_is_left_for_the_next():

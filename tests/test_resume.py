@@ -9,8 +9,9 @@ from tests import runs
 
 pytestmark = pytest.mark.slow
 KEEP = {"rollout.kv": "keep", "train.updates_per_step": 2}
-# 24 slots of up to 48 tokens, and room for a fifth of that.
-PAGES = {"rollout.refill": "continuous", "rollout.pages.count": 115, "rollout.pages.size": 2}
+# 24 slots of up to 48 tokens, and room for a sixth of that; predictions refuse some, and some have to leave.
+PAGES = {"rollout.refill": "continuous", "rollout.pages.count": 100, "rollout.pages.size": 2}
+PAGES |= {"rollout.pages.over_provisioning": 1.1, "rollout.finish_groups": True}
 PAGES |= {"rollout.recompute_every": 2, "train.updates_per_step": 2}
 
 
@@ -120,6 +121,7 @@ def test_killed_with_a_kept_pool_of_pages_that_is_too_small_for_all_it_ends_as_i
     rows = runs.rows(tmp_path / "run")
     assert sum(row.get("rollout/evicted", 0) for row in rows) > 0
     assert max(row.get("pool/waiting", 0) for row in rows) > 0
+    assert sum(row.get("rollout/refused", 0) for row in rows) > 0 and "rollout/len_error" in rows[-1]
 
 
 def test_the_comparison_tells_runs_of_two_policies_apart(uninterrupted, uninterrupted_keep):

@@ -129,6 +129,17 @@ REFUSALS = [
     ({"rollout.prefill_chunk": 0}, ["rollout.prefill_chunk", "got 0"], {"rollout.prefill_chunk": 1}),
     ({"rollout.pages.count": -1}, ["rollout.pages.count", "got -1", "0 or more"], {"rollout.pages.count": 0}),
     ({"rollout.pages.size": 0}, ["rollout.pages.size", "got 0", "1 or more"], {"rollout.pages.size": 1}),
+    (
+        {"rollout.pages.over_provisioning": -0.5},
+        ["rollout.pages.over_provisioning", "got -0.5", "0 or more"],
+        {"rollout.pages.over_provisioning": 0},
+    ),
+    (
+        {"rollout.pages.over_provisioning": float("nan")},
+        ["rollout.pages.over_provisioning", "got nan"],
+        {"rollout.pages.over_provisioning": 1.5},
+    ),
+    ({"rollout.finish_groups": 1}, ["rollout.finish_groups", "got 1", "bool"], {"rollout.finish_groups": True}),
     ({"rollout.pages.dtype": "int4"}, ["rollout.pages.dtype", "got 'int4'", "model"], {"rollout.pages.dtype": "int8"}),
     (
         {"rollout.pages.count": 799, "rollout.segments": 1, "loss.importance": "tois"},

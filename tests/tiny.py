@@ -99,11 +99,14 @@ def make_rollout(
     refill_latency: int = 16,
     recompute_every: int = 1,
     pages: PageSettings = PageSettings(),  # noqa: B008 (frozen)
+    finish_groups: bool = False,
 ) -> SegmentRollout:
     """Slots without samples; contexts hold a prompt of up to `prompt_limit` tokens and the output."""
     width = prompt_limit + output_limit
     spec = EngineSpec(config, slots, width, sampling, eos_ids, layout or make_layout("decoding"), pages)
-    settings = SegmentSettings(output_limit // segments, output_limit, kv, 4, 8, refill_latency, recompute_every)
+    settings = SegmentSettings(
+        output_limit // segments, output_limit, kv, 4, 8, refill_latency, recompute_every, finish_groups
+    )
     return SegmentRollout(engine(spec, SEED), settings)
 
 

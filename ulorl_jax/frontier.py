@@ -2,7 +2,8 @@
 
 Everything that decides the next step is here or in the train state: both pools, and what is
 being judged between them, with every token, log-prob and policy step of their samples, the
-prompt cursor, the ledger. What is being judged is judged again by a run that goes on.
+prompt cursor, the ledger, what is known of the lengths of outputs. What is being judged is
+judged again by a run that goes on.
 Draws are seeded by (seed, sample id, position), so there is no generator to save; and
 under `kv = recompute` no cache either, for the next step prefills it anyway.
 """
@@ -87,7 +88,7 @@ class Frontier:
 
     def encode(self) -> tuple[dict[str, Any], dict[str, np.ndarray], Any]:
         """The frontier as JSON, host arrays, and device arrays (the kept cache, or None)."""
-        pool, judging = self.rollout.pool, self.judging
+        pool, judging, life_table = self.rollout.pool, self.judging, self.rollout.room.life_table
         entries = self.experience.entries
         unfinished = [sample for _, sample in pool.occupied] + list(pool.waiting)
         samples = unfinished + judging.samples + [sample for sample, _ in entries]
@@ -98,6 +99,7 @@ class Frontier:
             "ledger": dataclasses.asdict(self.ledger),
             "slots": [slot for slot, _ in pool.occupied],
             "waiting": len(pool.waiting),
+            "life_table": life_table.encode() if life_table else None,
             "judging": len(judging.samples),
             "judged": {"recent": list(judging.recent), "example": judging.example},
             "verdicts": [dataclasses.asdict(verdict) for _, verdict in entries],
@@ -125,6 +127,9 @@ class Frontier:
             else:
                 pool.waiting.append(sample)
         pool.waiting.extend(itertools.islice(rest, host["waiting"]))
+        life_table = self.rollout.room.life_table
+        if life_table and host.get("life_table"):  # not in checkpoints older than it, nor of a run without pages
+            life_table.load(host["life_table"])
         if "judging" in host:  # not in checkpoints older than overlapped rewards
             self.judging.recent.extend(host["judged"]["recent"])
             self.judging.example = host["judged"]["example"]
@@ -151,7 +156,7 @@ def fingerprint(settings: Settings, prompts: str, eos_ids: Sequence[int]) -> dic
         {"slots": s.rollout.slots, "context_limit": s.context_limit} if s.rollout.segment_settings.keeps_cache else {}
     )
     if kept and s.rollout.pages.count:
-        kept |= {f"pages.{name}": value for name, value in dataclasses.asdict(s.rollout.pages).items()}
+        kept |= {f"pages.{name}": getattr(s.rollout.pages, name) for name in ("count", "size", "dtype")}
     # What the cursor and the prompts' ids stand for.
     order = {f"data.{name}": getattr(s.data, name) for name in ("generate", "max_prompt_tokens", "shuffle")}
     sources = {f"data.train.{name}": dataclasses.asdict(source) for name, source in s.data.train.items()}

@@ -154,20 +154,22 @@ def simulate(schedule: Schedule, draw: Draw, output_limit: int, samples_per_prom
         while True:
             free = np.flatnonzero(left == 0)
             queue += zip(*draw(max(len(free) - len(queue), 0)), strict=True)
-            chunks = [_passes(prompt, s) if at else 0 for _, prompt in queue[: len(free)]]
-            computed = max(busy, at) + np.cumsum(chunks, dtype=np.int64)
+            # Contexts are computed together, before anybody decodes, or beside the others' tokens if these are enough.
+            together = not at or 2 * len(free) >= s.slots
+            chunks = [0 if together else _passes(prompt, s) for _, prompt in queue[: len(free)]]
+            computed = (at if together else max(busy, at)) + np.cumsum(chunks, dtype=np.int64)
             placed = free[: np.count_nonzero(computed < size)]  # the others would draw nothing in this segment
             taken, queue = queue[: len(placed)], queue[len(placed) :]
             ids[placed] = numbers = np.arange(started, started + len(placed))
             started += len(placed)
             lengths, prompts[placed] = np.array(taken, np.int64).reshape(-1, 2).T
             left[placed], done[placed], drawn_at[placed] = np.minimum(lengths, output_limit), 0, 0
-            busy = int(computed[len(placed) - 1]) if len(placed) else busy
-            if not at or 2 * len(placed) >= np.count_nonzero(left):  # computed together, before anybody decodes
+            if together:
                 wait[:] = 0
                 first_of_group = np.unique(numbers // samples_per_prompt, return_index=True)[1]
                 new[step] += (prompts[placed] - 1)[first_of_group].sum()
             else:
+                busy = int(computed[len(placed) - 1]) if len(placed) else busy
                 wait[placed] = wait.max() + np.cumsum(chunks[: len(placed)])
                 new[step] += (prompts[placed] - 1).sum()
             held = left > 0

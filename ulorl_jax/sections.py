@@ -132,6 +132,7 @@ class RolloutSettings:
     recompute_every: int
     refill: str
     refill_latency: int
+    finish_groups: bool
     temperature: float
     top_p: float
     top_k: int
@@ -154,6 +155,7 @@ class RolloutSettings:
             self.prefill_chunk,
             self.refill_latency,
             self.recompute_every,
+            self.finish_groups,
         )
 
     @property

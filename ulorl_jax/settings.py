@@ -94,6 +94,7 @@ def check(settings: Settings) -> None:
         ("rollout.pages.size", 1, r.pages.size),
         ("rollout.refill_latency", 0, r.refill_latency),
         ("rollout.recompute_every", 1, r.recompute_every),
+        ("rollout.pages.over_provisioning", 0, r.pages.over_provisioning),
         ("rollout.samples_per_prompt", 2, r.samples_per_prompt),
         ("rollout.prefill_rows", 1, r.prefill_rows),
         ("rollout.prefill_chunk", 1, r.prefill_chunk),

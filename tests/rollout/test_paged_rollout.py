@@ -1,5 +1,7 @@
 """T1, T2 and T8 with pages: the tokens of the dense cache, whatever the pool's size, and nothing is ever lost."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -69,6 +71,29 @@ def test_T1_and_T2_pages_draw_the_tokens_of_the_dense_cache_with_its_log_probs(p
     assert (max(values["rollout/pages_peak"] for values in metrics) == 1.0) == (count < ALL)
 
 
+@pytest.mark.parametrize(
+    ("over_provisioning", "kv", "refill"),
+    [
+        (0.0, "keep", True),
+        (0.8, "keep", True),
+        (0.8, "keep", False),
+        (0.8, "recompute", True),
+        (0.8, "recompute", False),
+        (1.0, "keep", True),
+    ],
+)
+def test_T1_T2_and_T8_hold_whoever_is_placed_first_and_whatever_is_predicted(params, over_provisioning, kv, refill):
+    prompts = make_prompts(16)
+    pages = PageSettings(TIGHT, SIZE, over_provisioning=over_provisioning)
+    samples, metrics = decode(params, refill, prompts, kv=kv, pages=pages, finish_groups=True)
+    assert_same(samples, decode(params, True, prompts)[0])
+    refused = sum(values["rollout/refused"] for values in metrics)
+    assert (refused > 0) == (over_provisioning > 0)
+    predicted = [values["rollout/pages_predicted"] for values in metrics if "rollout/pages_predicted" in values]
+    assert bool(predicted) == (over_provisioning > 0) and max(predicted, default=0) <= over_provisioning
+    assert "rollout/len_error" not in metrics[0] and any("rollout/len_error" in values for values in metrics)
+
+
 @pytest.mark.parametrize(("segments", "size"), [(1, 4), (4, 16), (M, 5)])
 def test_T1_holds_for_any_page_size_and_any_number_of_segments(params, dense, segments, size):
     pages = PageSettings(TIGHT if size == SIZE else 3 * -(-68 // size), size)
@@ -110,6 +135,8 @@ def test_kept_slots_go_on_from_the_table_as_if_the_run_had_not_been_interrupted(
         done |= {sample.id: sample for sample in first.run(params, step)[0]}
     second.pool.slots, second.pool.waiting = list(first.pool.slots), first.pool.waiting.copy()
     second.resume(jax.tree.map(lambda x: x.copy(), first.state))
+    assert first.room.life_table and second.room.life_table
+    second.room.life_table.load(json.loads(json.dumps(first.room.life_table.encode())))
     np.testing.assert_array_equal(second.room.table, first.room.table)
     assert second.pool.occupied and second.pool.waiting
     for step in range(3, 40):

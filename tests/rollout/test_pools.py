@@ -43,6 +43,42 @@ def test_new_samples_take_the_free_slots_in_order_and_the_rest_wait():
     assert pool.place() == [1] and pool.slots[1].id == 29 and pool.place() == []
 
 
+def test_samples_of_the_group_nearest_to_its_release_are_placed_first():
+    pool = UnfinishedPool(4, finish_groups=True)
+    pool.add_prompts([prompt(0), prompt(1), prompt(2)], 3)
+    assert pool.place() == [0, 1, 2, 3]  # groups are equal: in order
+    pool.slots[3] = None  # of group 1, which has two left
+    pool.withdraw({0: Sample(0, prompt(0)), 2: Sample(2, prompt(0))})
+    assert pool.place() == [0, 2, 3]
+    assert [sample.id for _, sample in pool.occupied] == [4, 1, 5, 0]
+    assert [sample.id for sample in pool.waiting] == [2, 6, 7, 8]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_no_sample_waits_for_a_group_that_was_started_after_it_began_to_wait(data):
+    """Ends, withdrawals and room of any kind: so whoever waits does so for finitely many."""
+    group, pool, cursor = data.draw(st.integers(1, 4)), UnfinishedPool(3, finish_groups=True), 0
+    begun: dict[int, int] = {}  # waiting sample -> prompts taken when it began to wait
+    for _ in range(data.draw(st.integers(1, 12))):
+        wanted = -(-pool.missing // group)
+        pool.add_prompts([prompt(cursor + i) for i in range(wanted)], group)
+        cursor += wanted
+        begun |= {sample.id: cursor for sample in pool.waiting if sample.id not in begun}
+        room = data.draw(st.integers(0, 3))
+        placed = [pool.slots[slot] for slot in pool.place(lambda slot, sample: len(pool.occupied) < room)]  # noqa: B023
+        for sample in placed:
+            del begun[sample.id]
+            assert all(sample.prompt.id < taken for taken in begun.values())
+        for slot, sample in pool.occupied:
+            fate = data.draw(st.sampled_from(["stays", "ends", "leaves"]))
+            if fate == "ends":
+                pool.slots[slot] = None
+            if fate == "leaves":
+                pool.withdraw({slot: sample})
+                begun[sample.id] = cursor
+
+
 def test_tokens_of_a_sample_that_waits_for_a_slot_count_as_in_the_pool():
     pool = UnfinishedPool(1)
     pool.slots[0] = Sample(0, prompt(0)).append(segment(3))

@@ -16,10 +16,10 @@ from ulorl_jax.types import Prompt, Sample, Segment
 SIZE, PROMPT, LIMIT = 4, 11, 20
 
 
-def room(count, slots=4, layout=None):
+def room(count, slots=4, layout=None, over_provisioning=1.0):
     spec = EngineSpec(
         make_config(), slots, PROMPT + LIMIT, Sampling(1.0), (1,), layout or make_layout("decoding"),
-        PageSettings(count, SIZE),
+        PageSettings(count, SIZE, over_provisioning=over_provisioning),
     )  # fmt: skip
     made = make_room(spec, LIMIT)
     assert isinstance(made, PagedRoom)
@@ -135,10 +135,14 @@ def test_without_pages_there_is_always_room():
     outputs=st.lists(st.integers(1, LIMIT), min_size=12, max_size=12),
     segment=st.integers(1, LIMIT),
     again=st.booleans(),
+    over_provisioning=st.sampled_from([0.0, 0.1, 1.0]),
+    finish_groups=st.booleans(),
 )
-def test_any_pool_that_holds_one_sample_brings_all_to_their_ends(count, prompts, outputs, segment, again):
+def test_any_pool_that_holds_one_sample_brings_all_to_their_ends(
+    count, prompts, outputs, segment, again, over_provisioning, finish_groups
+):
     """The host's loop with a device that draws what it is told: nobody is lost, everybody ends, no page is missing."""
-    made, pool = room(count), UnfinishedPool(4)
+    made, pool = room(count, over_provisioning=over_provisioning), UnfinishedPool(4, finish_groups)
     pool.waiting.extend(sample(2 * i + j, length, prompt_id=i) for i, length in enumerate(prompts) for j in (0, 1))
     everybody, ended, calls = len(pool.waiting), [], 0
     while pool.occupied or pool.waiting:
@@ -165,7 +169,7 @@ def test_any_pool_that_holds_one_sample_brings_all_to_their_ends(count, prompts,
             made.grow(counts)
             for slot, one in pool.occupied:
                 if one.num_tokens == outputs[one.id % 12]:
-                    made.release(slot)
+                    made.end(slot)
                     ended.append(one.id)
                     pool.slots[slot] = None
             left, calls = left - steps, calls + 1

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ulorl_jax.rollout import decoding
-from ulorl_jax.rollout.decoding import DecodeState, EngineSpec, Prefix, SegmentTokens, param_shardings
+from ulorl_jax.rollout.decode_state import DecodeState, EngineSpec, Prefix, SegmentTokens
+from ulorl_jax.rollout.decoding import param_shardings
 from ulorl_jax.rollout.jetstream_api import import_engine_api
 from ulorl_jax.rollout.paged_cache import PagedCache
 

@@ -38,11 +38,14 @@ class PageSettings:
       count: pages, of all layers together one each; 0: no pages, every slot has room for its longest context.
       size: tokens per page.
       dtype: of keys and values in a page: `MODEL`'s, or `INT8` with a scale for every token and head.
+      over_provisioning: times `count`, pages that samples may be predicted to want at a later time; 0: nothing is
+        predicted. The host's alone: no program depends on it.
     """
 
     count: int = 0
     size: int = 64
     dtype: str = MODEL
+    over_provisioning: float = dataclasses.field(default=1.0, compare=False)
 
     def holding(self, tokens: int) -> int:
         """Pages that so many tokens of one slot take."""

@@ -7,7 +7,7 @@ The ledger counts every sampled token into exactly one place (theorem T8).
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -20,9 +20,13 @@ class UnfinishedPool:
 
     Args:
       slots: C.
+      finish_groups: waiting samples of the group that has the fewest unfinished ones are placed first, for it is the
+        nearest to its release. Nobody waits for ever: a group that is started later has no fewer, until it has
+        got slots, and it gets them behind those who wait.
     """
 
-    def __init__(self, slots: int):
+    def __init__(self, slots: int, finish_groups: bool = False):
+        self.finish_groups = finish_groups
         self.slots: list[Sample | None] = [None] * slots
         self.waiting: deque[Sample] = deque()
 
@@ -56,9 +60,15 @@ class UnfinishedPool:
     def place(self, admit: Callable[[int, Sample], bool] = lambda slot, sample: True) -> list[int]:
         """Moves waiting samples into free slots, both in order; returns the slots filled.
 
+        With `finish_groups` the order is by the group's unfinished samples, all of which are in this pool.
+
         Args:
           admit: whether a slot has room for a sample. Nobody overtakes one that must wait for room.
         """
+        if self.finish_groups and len(self.waiting) > 1:
+            placed = [sample for _, sample in self.occupied]
+            unfinished = Counter(sample.prompt.id for sample in [*placed, *self.waiting])
+            self.waiting = deque(sorted(self.waiting, key=lambda sample: unfinished[sample.prompt.id]))
         filled = []
         for slot in self.free:
             if self.waiting and admit(slot, self.waiting[0]):

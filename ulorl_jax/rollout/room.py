@@ -4,9 +4,12 @@ Dense, every slot has room for its longest context. With pages the slots share a
 that. The host gives out all pages that a call on the device can need before it starts the call, and starts none
 that needs more: so the device never asks, and what is given out too early is given back when the call is over.
 
-When pages run out, first no more samples are admitted. Then the sample whose context is shortest, the cheapest to
-prefill again, gives its pages up and waits; it keeps its tokens. Whoever is admitted can decode `size` tokens at
-least, so everybody gets on; and a sample alone always fits (`PolicyEngine` sees to it), so somebody is admitted.
+Those who are admitted grow until they end. So a sample waits while all together are predicted to want, at some later
+time, more than `over_provisioning` times the pages there are (`LifeTable`).
+
+When pages run out all the same, first no more samples are admitted. Then the sample whose context is shortest, the
+cheapest to prefill again, gives its pages up and waits; it keeps its tokens. Whoever is admitted can decode `size`
+tokens at least, so everybody gets on; and a sample alone always fits (`PolicyEngine` sees to it) and is admitted.
 """
 
 from __future__ import annotations
@@ -15,11 +18,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ulorl_jax.rollout.decoding import EngineSpec
+from ulorl_jax.rollout.admission import LifeTable
+from ulorl_jax.rollout.decode_state import EngineSpec
 from ulorl_jax.rollout.pages import Pages, pages_for
 from ulorl_jax.types import Sample
 
 PREFILL_PAYS = 8  # a token that is prefilled costs about so many times less than one that is decoded
+
+MEMORY = 8  # ended outputs for each slot from which lengths are learned; fewer than 1 say nothing yet
 
 
 def make_room(spec: EngineSpec, output_limit: int) -> Room:
@@ -37,9 +43,11 @@ class Room:
 
     Attributes:
       table: `[C, B]` i32, the pages of each slot; None where there are no pages.
+      life_table: of outputs, from which their lengths are predicted; None where nobody asks.
     """
 
     table: np.ndarray | None = None
+    life_table: LifeTable | None = None
 
     def begin(self) -> None:
         """Samples admitted from now on are prefilled by another policy than those before."""
@@ -56,7 +64,10 @@ class Room:
         """The slots have got so many tokens, `[C]`."""
 
     def release(self, slot: int) -> None:
-        """The sample in the slot has ended or left."""
+        """The sample in the slot has left."""
+
+    def end(self, slot: int) -> None:
+        """The sample in the slot has ended."""
 
     def computed(self, slot: int) -> int:
         """The first so many tokens of the context in a slot another slot's prefill computes."""
@@ -88,13 +99,21 @@ class PagedRoom(Room):
         self._lengths = np.zeros(spec.slots, np.int64)  # tokens of each context; 0: nobody is there
         self._ends = np.zeros(spec.slots, np.int64)  # the context length at which the sample is truncated
         self._admitted = np.zeros(spec.slots, np.int64)  # when, counted in admissions since `begin`
-        self._peak = 0.0
+        self._most = spec.pages.over_provisioning * self._none  # pages of a pool that may be wanted at a later time
+        self._closed: dict[int, Sample] = {}  # part -> whom it refused: it will again, until something changes
+        self.life_table: LifeTable = LifeTable(output_limit, MEMORY * spec.slots)
+        self._predicted = np.zeros(spec.slots)  # tokens at the end, as it looked at `begin` or admission; NaN: unknown
+        self.begin()
 
     def begin(self) -> None:
-        self._peak = 0.0
+        self._peak, self._predicted_peak = 0.0, 0.0
         self._admitted[:] = 0
+        self._refused: set[int] = set()  # samples that could be placed, but would come to want too many pages
+        self._ended: list[tuple[float, int]] = []  # of those that ended: tokens predicted, tokens
+        self._closed.clear()
         for pool in self.pools:
             pool.forget()
+        self._predicted[:] = self._predict(self._outputs())
 
     def admit(self, slot: int, sample: Sample) -> bool:
         prompt, part = len(sample.prompt.tokens), slot // self._slots_per_part
@@ -102,7 +121,14 @@ class PagedRoom(Room):
         # All must be able to decode long enough that prefilling this one pays, and at least as long as `plan` asks.
         steps = max(self.size, length // PREFILL_PAYS)
         its_own = pages_for(min(length + steps, end) - 1, self.size) - pool.offered(sample.prompt.id)
+        if self._closed.get(part) is sample:
+            return False
+        self._closed[part] = sample
         if self._lacking(part, steps) + its_own > 0:
+            return False
+        own = pages_for(length, self.size) - pool.offered(sample.prompt.id)
+        if self._will_lack(part, sample.num_tokens, own):
+            self._refused.add(sample.id)
             return False
         # The last token of the prompt is computed again by the first decode step: its page is the sample's own.
         shared = pool.take(slot, length, sample.prompt.id, prompt - 1)
@@ -110,6 +136,7 @@ class PagedRoom(Room):
             return False
         self._lengths[slot], self._ends[slot], self._shared[slot] = length, end, shared
         self._admitted[slot] = self._admitted.max() + 1
+        self._predicted[slot] = self._predict(np.array([sample.num_tokens]))[0]
         self._record(slot)
         return True
 
@@ -137,7 +164,16 @@ class PagedRoom(Room):
         return steps, leave
 
     def grow(self, counts: np.ndarray) -> None:
+        drew = counts > 0
+        self.life_table.draw(self._outputs()[drew], counts[drew])
         self._lengths += counts
+        self._closed.clear()
+
+    def end(self, slot: int) -> None:
+        length = int(self._outputs()[slot])
+        self.life_table.end(length)
+        self._ended.append((self._predicted[slot], length))
+        self.release(slot)
 
     def release(self, slot: int) -> None:
         self.pools[slot // self._slots_per_part].release(slot)
@@ -160,7 +196,40 @@ class PagedRoom(Room):
             self._record(slot)
 
     def metrics(self) -> dict[str, float]:
-        return {"rollout/pages_peak": self._peak}
+        values = {"rollout/pages_peak": self._peak, "rollout/refused": float(len(self._refused))}
+        if self._predicted_peak:
+            values["rollout/pages_predicted"] = self._predicted_peak
+        ended = np.array(self._ended)
+        if self._ended and not np.isnan(ended).any():
+            values["rollout/len_predicted"] = float(ended[:, 0].mean())
+            values["rollout/len_error"] = float(np.abs(ended[:, 0] - ended[:, 1]).mean())
+        return values
+
+    def _outputs(self) -> np.ndarray:
+        """`[C]`, tokens of the output in each slot."""
+        return np.where(self._lengths > 0, self._lengths - (self._ends - self._limit), 0)
+
+    def _predict(self, outputs: np.ndarray) -> np.ndarray:
+        """Tokens these outputs will have at their ends; NaN before anything is known."""
+        known = self.life_table.ended >= len(self.table)
+        return self.life_table.expected(outputs) if known else np.full(len(outputs), np.nan)
+
+    def _will_lack(self, part: int, tokens: int, own: int) -> bool:
+        """Whether a part will want more pages than it may, with one more sample of so many tokens and pages."""
+        of_part = slice(part * self._slots_per_part, (part + 1) * self._slots_per_part)
+        there = self._lengths[of_part] > 0
+        # A sample alone always fits, and so has to be admitted.
+        if not self._most or not there.any() or self.life_table.ended < len(self.table):
+            return False
+        # Those who hold a prompt's full pages together have the first page in common; each is taken to hold its share.
+        _, group, holders = np.unique(self.table[of_part, 0][there], return_inverse=True, return_counts=True)
+        common = (self._ends[of_part][there] - self._limit - 1) // self.size
+        held = pages_for(self._lengths[of_part][there], self.size) - common * (1 - 1 / holders[group])
+        outputs = np.append(self._outputs()[of_part][there], tokens)
+        peak = float(self.life_table.demand(outputs, np.append(held, own), self.size).max())
+        if peak <= self._most:
+            self._predicted_peak = max(self._predicted_peak, peak / self._none)
+        return peak > self._most
 
     def _slots(self, part: int) -> list[int]:
         """Those of a part that hold a sample."""
@@ -182,3 +251,4 @@ class PagedRoom(Room):
         held = self.pools[slot // self._slots_per_part].held(slot)
         self.table[slot, : len(held)], self.table[slot, len(held) :] = held, self._none
         self._held[slot] = len(held)
+        self._closed.pop(slot // self._slots_per_part, None)

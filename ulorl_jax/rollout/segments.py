@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ulorl_jax.rollout.decoding import DecodeState, SegmentTokens
+from ulorl_jax.rollout.decode_state import DecodeState, SegmentTokens
 from ulorl_jax.rollout.engine import PolicyEngine
 from ulorl_jax.rollout.paged_cache import PagedCache
 from ulorl_jax.rollout.pools import UnfinishedPool
@@ -39,6 +39,7 @@ class SegmentSettings:
         call returns to the host for that.
       recompute_every: segments that a cache serves before it is computed again, with `RECOMPUTE`: 1 is the paper's,
         more lie between it and `KEEP`; each sample counts its own.
+      finish_groups: samples of the group nearest to its release are placed first.
     """
 
     segment_length: int
@@ -48,6 +49,7 @@ class SegmentSettings:
     prefill_chunk: int
     refill_latency: int
     recompute_every: int = 1
+    finish_groups: bool = False
 
     @property
     def keeps_cache(self) -> bool:
@@ -89,10 +91,10 @@ class _Drawn:
         return counts
 
     def last(self, slot: int) -> tuple[int, int]:
-        """How many tokens the sample in a slot got, and the last of them; none while its context is computed."""
+        """How many tokens the sample in a slot got, and the last of them; 0 and -1 while its context is computed."""
         count = int(self._counts[slot])
         assert count or self.left, f"slot {slot} holds a sample and drew nothing in the whole segment"
-        return count, int(self._tokens[slot, count - 1])
+        return count, int(self._tokens[slot, count - 1]) if count else -1
 
     def take(self, slot: int) -> tuple[np.ndarray, np.ndarray]:
         """Tokens and log-probs of the sample in a slot, which makes room for the next."""
@@ -111,7 +113,7 @@ class SegmentRollout:
     def __init__(self, engine: PolicyEngine, settings: SegmentSettings):
         self.engine = engine
         self.settings = settings
-        self.pool = UnfinishedPool(engine.spec.slots)
+        self.pool = UnfinishedPool(engine.spec.slots, settings.finish_groups)
         self.room = make_room(engine.spec, settings.output_limit)
         self.state: DecodeState = engine.init_decode_state()
         self._turn = 0  # of the contexts filled next
@@ -148,6 +150,7 @@ class SegmentRollout:
         placed = again | set(pool.place(room.admit))
         fresh = [(slot, sample) for slot, sample in pool.occupied if slot in placed]
         finished, prefilled, refilled, seconds = [], 0, 0, {PREFILL: 0.0, "decode": 0.0}
+        together = True  # whether contexts are computed before anybody decodes
 
         def longer(slot: int, sample: Sample, end: str = "") -> Sample:
             """The sample with what its slot drew in this segment, if anything."""
@@ -169,8 +172,6 @@ class SegmentRollout:
 
         while pool.occupied and drawn.left:
             began = time.perf_counter()
-            # At once, or beside the others' tokens: those are not worth it where they are few.
-            together = not drawn.steps or 2 * len(fresh) >= len(pool.occupied)
             prefilled += self._fill(params, fresh, together)
             jax.block_until_ready(self.state.lengths)
             seconds[PREFILL] += time.perf_counter() - began
@@ -193,12 +194,14 @@ class SegmentRollout:
                     sample = longer(slot, sample, end)
                     pool.slots[slot] = None if end else sample
                 if end:
-                    room.release(slot)
+                    room.end(slot)
                     finished.append(sample)
             fresh = []
             if refill and drawn.left and pool.free:
                 refill()
-                slots = pool.place(in_time)
+                # Beside the others' tokens, unless these are too few to be worth it.
+                together = min(len(pool.free), len(pool.waiting)) >= len(pool.occupied)
+                slots = pool.place(room.admit if together else in_time)
                 placed.update(slots)
                 refilled += len(slots)
                 fresh = [(slot, sample) for slot, sample in pool.occupied if slot in slots]
