@@ -80,6 +80,17 @@ def test_a_long_context_comes_back_only_when_prefilling_it_pays():
     assert made.admit(1, sample(1, prompt=100, output=40))
 
 
+def test_nobody_leaves_before_him_who_waits_for_the_pages_that_he_fills():
+    made = room(13)
+    assert made.admit(0, sample(0, output=9))
+    made.grow(np.array([1, 0, 0, 0]))
+    # Slot 1 fills the pages of its prompt while slot 0 decodes; slot 2, whose output goes on, waits for them.
+    assert made.admit(1, sample(1, prompt_id=5)) and made.admit(2, sample(2, output=6, prompt_id=5))
+    assert [made.computed(slot) for slot in range(3)] == [0, 0, 8]
+    made.grow(np.array([4, 0, 0, 0]))
+    assert made.plan(LIMIT)[1] == [0]  # slot 1 has the shortest context, but has not drawn yet
+
+
 def test_the_cheapest_to_prefill_again_leaves_first_and_a_call_takes_all_the_pages_allow():
     made = room(12)
     assert made.admit(0, sample(0)) and made.admit(1, sample(1, prompt=9)) and made.admit(2, sample(2))

@@ -98,7 +98,7 @@ class PagedRoom(Room):
         self._shared = np.zeros(spec.slots, np.int64)  # the first so many of them another slot's context fills
         self._lengths = np.zeros(spec.slots, np.int64)  # tokens of each context; 0: nobody is there
         self._ends = np.zeros(spec.slots, np.int64)  # the context length at which the sample is truncated
-        self._admitted = np.zeros(spec.slots, np.int64)  # when, counted in admissions since `begin`
+        self._admitted = np.zeros(spec.slots, np.int64)  # when, counted in admissions; 0: it has drawn since
         self._most = spec.pages.over_provisioning * self._none  # pages of a pool that may be wanted at a later time
         self._closed: dict[int, Sample] = {}  # part -> whom it refused: it will again, until something changes
         self.life_table: LifeTable = LifeTable(output_limit, MEMORY * spec.slots)
@@ -145,8 +145,7 @@ class PagedRoom(Room):
         for part in range(len(self.pools)):
             while self._lacking(part, least) > 0:
                 slots = self._slots(part)
-                # Of those as short the last admitted: nobody leaves before those who wait for the pages it fills.
-                shortest = min(slots, key=lambda slot: (self._lengths[slot], -self._admitted[slot], -slot))
+                shortest = min(slots, key=self._worth)
                 assert len(slots) > 1, "a single sample does not fit its pool"
                 self.release(shortest)
                 leave.append(shortest)
@@ -165,6 +164,7 @@ class PagedRoom(Room):
 
     def grow(self, counts: np.ndarray) -> None:
         drew = counts > 0
+        self._admitted[drew] = 0
         self.life_table.draw(self._outputs()[drew], counts[drew])
         self._lengths += counts
         self._closed.clear()
@@ -230,6 +230,12 @@ class PagedRoom(Room):
         if peak <= self._most:
             self._predicted_peak = max(self._predicted_peak, peak / self._none)
         return peak > self._most
+
+    def _worth(self, slot: int) -> tuple[int, int, int]:
+        """Who has least of it leaves first: a short context is cheap to prefill again. Whoever has not drawn yet stays
+        longest, first come last gone: the pages that he fills may be those that a later comer waits for."""
+        admitted = int(self._admitted[slot])
+        return int(admitted > 0), -admitted if admitted else int(self._lengths[slot]), -slot
 
     def _slots(self, part: int) -> list[int]:
         """Those of a part that hold a sample."""
