@@ -4,7 +4,7 @@ Setting:  YaRN with factor 1.5 over 95,232 tokens, outputs of at most 143,360; e
           temperature 0.85, top-p 0.95, top-k 20.
 Data:     aime/aime2025.jsonl under $ULORL_DATA (by default data/).
 Hardware: for Qwen3-30B-A3B the layout of configs/qwen3_30b.py.
-Today:    not measured; a prefill of such a length needs an attention kernel that never holds T x T scores.
+Today:    not measured.
 Command:  python launch/evaluate.py --config=configs/evaluation/paper_140k.py --config.weights=FOLDER --workdir=FOLDER
 """
 
