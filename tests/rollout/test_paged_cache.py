@@ -12,6 +12,7 @@ from ulorl_jax.rollout.kv_cache import KVCache
 from ulorl_jax.rollout.lanes import Chunk, Lanes
 from ulorl_jax.rollout.paged_cache import init_cache, insert, make_attend, quantize
 from ulorl_jax.rollout.pages import INT8, MODEL, PageSettings
+from ulorl_jax.rollout.tpu_attention import make_sequences
 
 CONFIG = make_config()
 C, WIDTH, PAGES, SIZE = 3, 30, 20, 4
@@ -57,45 +58,37 @@ def test_a_token_sees_its_slots_context_and_itself(filled):
             np.testing.assert_allclose(out[slot, 0, head], wanted, atol=1e-5 if cache.scales is None else 0.15)
 
 
-def test_the_tpu_kernels_own_reference_reads_the_pool_as_it_lies(filled):
+def by_the_kernels_reference(lanes, q, cache, positions, chunk=None):
+    """What the TPU kernel says it computes, of the sequences that we tell it."""
     kernel = pytest.importorskip("jax.experimental.pallas.ops.tpu.ragged_paged_attention.kernel")
-    layout, cache, _ = filled
     if cache.scales is not None:
         pytest.skip("the kernel knows one scale for all keys, not one for each token and head")
+    sequences = make_sequences(lanes, jnp.asarray(positions), chunk, cache.table, PAGES, jnp.int32(LAYER))
+    pool = cache.pages.reshape(LAYERS * PAGES, SIZE, 2 * K, D)
+    return kernel.ref_ragged_paged_attention(jnp.asarray(q[:, 0]), pool, *sequences)
+
+
+def test_the_tpu_kernels_own_reference_reads_the_pool_as_it_lies(filled):
+    layout, cache, _ = filled
     positions = [13, 8, 0]
     q, _, _, out, cache = attend(layout, cache, positions, [True, True, False])
-    pages = cache.pages.reshape(LAYERS * PAGES, SIZE, 2 * K, D)
-    table = np.minimum(np.asarray(cache.table), PAGES - 1) + LAYER * PAGES
-    starts, lengths = np.arange(C + 1, dtype=np.int32), np.array(positions, np.int32) + 1
-    theirs = kernel.ref_ragged_paged_attention(
-        jnp.asarray(q[:, 0]), pages, jnp.asarray(lengths), jnp.asarray(table), jnp.asarray(starts), jnp.array([C])
-    )
+    theirs = by_the_kernels_reference(Lanes(1, C), q, cache, positions)
     np.testing.assert_allclose(out[:2, 0], theirs[:2], atol=1e-5)
 
 
-def test_the_tpu_kernels_own_reference_sees_a_chunk_beside_the_slots_tokens_as_we_do(filled):
-    kernel = pytest.importorskip("jax.experimental.pallas.ops.tpu.ragged_paged_attention.kernel")
+@pytest.mark.parametrize("slots", [C, 0])
+def test_the_tpu_kernels_own_reference_sees_a_chunk_beside_the_slots_tokens_or_alone_as_we_do(filled, slots):
     layout, cache, _ = filled
-    if cache.scales is not None:
-        pytest.skip("the kernel knows one scale for all keys, not one for each token and head")
-    n, positions = 3, [13, 8, 0]  # slot 1 goes on from 8 with a chunk of three, the others decode
-    q, k, v = normal(2, C + n, 1, H, D), normal(3, C + n, 1, K, D), normal(4, C + n, 1, K, D)
-    lanes, decoding = Lanes(1, C, 1, n), jnp.array([True, False, False])
+    n, positions = 3, [13, 0, 0]  # slot 1 goes on from 8 with a chunk of three, slot 0 decodes
+    q, k, v = normal(2, slots + n, 1, H, D), normal(3, slots + n, 1, K, D), normal(4, slots + n, 1, K, D)
+    lanes, decoding = Lanes(1, slots, 1, n), jnp.array([True, False, False])
     at = jnp.arange(8, 8 + n)[None]
     chunk = Chunk(jnp.array([1]), at, at >= 0)
-    attend = make_attend(lanes, jnp.asarray(positions, jnp.int32), decoding, chunk, layout)
-    out, cache = attend(q, k, v, cache, jnp.int32(LAYER))
-    pages = cache.pages.reshape(LAYERS * PAGES, SIZE, 2 * K, D)
-    table = np.minimum(np.asarray(cache.table), PAGES - 1) + LAYER * PAGES
-    theirs = kernel.ref_ragged_paged_attention(
-        jnp.asarray(q[np.r_[0, C : C + n], 0]),
-        pages,
-        jnp.array([14, 8 + n, 1]),  # nobody has a token of a third sequence
-        jnp.asarray(table),
-        jnp.array([0, 1, 1 + n, 1 + n]),
-        jnp.array([2]),
-    )
-    np.testing.assert_allclose(out[np.r_[0, C : C + n], 0], theirs[: 1 + n], atol=1e-5)
+    made = make_attend(lanes, jnp.asarray(positions, jnp.int32), decoding, chunk, layout)
+    out, cache = made(q, k, v, cache, jnp.int32(LAYER))
+    theirs = by_the_kernels_reference(lanes, q, cache, positions, chunk)
+    whose = np.r_[[0] * bool(slots), slots : slots + n].astype(int)
+    np.testing.assert_allclose(out[whose, 0], theirs[whose], atol=1e-5)
 
 
 def test_a_slot_that_is_not_active_writes_nothing(filled):

@@ -26,6 +26,7 @@ from ulorl_jax.models.qwen3 import Attend, Qwen3Config
 from ulorl_jax.rollout.kv_cache import KVCache
 from ulorl_jax.rollout.lanes import Chunk, Lanes
 from ulorl_jax.rollout.pages import INT8, PageSettings
+from ulorl_jax.rollout.tpu_attention import kernel_applies, kernel_attention, make_sequences
 
 BLOCK = 128  # tokens of a slot that are looked at together: what is gathered out of the pool at one time
 
@@ -112,6 +113,10 @@ def make_attend(lanes: Lanes, positions: jax.Array, decoding: jax.Array, chunk: 
                 at = mine.join(at, chunk.positions)
             new = jnp.stack([k, v], axis=3).reshape(k.shape[0], 2 * k.shape[2], k.shape[3])
             pages, scales = _write(pages, scales, new, (0, layer, page, at % size))
+
+            if kernel_applies(layout, pages, scales):
+                sequences = make_sequences(mine, positions, chunk, table, none, layer)
+                return kernel_attention(q[:, 0], pages[0], sequences)[:, None], pages, scales
 
             def look(q, table, positions):
                 read = functools.partial(_read, pages, scales, layer, _padded(table, size, none), q.dtype)
