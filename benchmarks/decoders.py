@@ -92,7 +92,7 @@ class Ours:
         segments: int = 4,
         prefill_rows: int = 8,
         prefill_chunk: int = 64,
-        refill_latency: int = 2,
+        refill_latency: int = 0,
     ):
         weights, layout = open_weights(folder), Layout(make_mesh(devices=jax.devices()[:1]), "decoding")
         width = size.prompt + size.limit

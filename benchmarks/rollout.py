@@ -7,6 +7,8 @@ are installed: the same random weights, loaded by each from one Hugging Face fol
   long tail  more outputs than slots; lengths are log-normal with mean 0.32 L, 80% of them within 0.49 L
   heavy tail the same with mean 0.20 L, 80% within 0.30 L
 
+The fewer outputs, the more of the time of a tail is its end, when nothing is left to fill free slots with.
+
 Prompts and lengths are the same for all, nothing ends before its length, and only tokens within the lengths count.
 The arms take turns, so that a busy moment hits all of them; the first round compiles and is not counted. Prints a
 table with medians, how many greedy tokens are those of transformers, and the floor: the matrix products of a token
@@ -200,7 +202,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=16)
     parser.add_argument("--prompt", type=int, default=64, help="tokens of a prompt")
     parser.add_argument("--limit", type=int, default=256, help="L, tokens of the longest output")
-    parser.add_argument("--samples", type=int, default=128, help="outputs of the workloads with tails")
+    parser.add_argument("--samples", type=int, default=192, help="outputs of the workloads with tails")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("."), help="folder")
     given = parser.parse_args()
     if unknown := sorted(set(given.arms.split(",")) - set(SHORT)):
