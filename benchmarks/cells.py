@@ -19,7 +19,7 @@ from ulorl_jax.types import Prompt
 
 SEGMENTS = (1, 2, 4, 8)
 POLICIES = (KEEP, RECOMPUTE)
-PREFILL_CHUNK = 32  # tokens of a context that are computed beside the others' tokens
+PREFILL_ROWS, PREFILL_CHUNK = 8, 32  # contexts, and tokens of each, that are computed side by side
 LONG_RUN = 300  # steps times M that are simulated for the gain in the long run
 
 
@@ -134,7 +134,9 @@ def make_bench(
     layout = Layout(make_mesh(devices=jax.devices()[:1]), "decoding")
     nothing_ends = (model.vocab_size,)
     spec = EngineSpec(model, slots, prompt + limit, Sampling(0.85), nothing_ends, layout)
-    schedules = [Schedule(m, slots, refill, PREFILL_CHUNK) for refill in (None, latency) for m in segments]
+    schedules = [
+        Schedule(m, slots, refill, PREFILL_CHUNK, PREFILL_ROWS) for refill in (None, latency) for m in segments
+    ]
     cells = [Cell(schedule, kv) for kv in POLICIES for schedule in schedules]
     table = lognormal_lengths(*shape, limit, samples)
     tried = [np.random.default_rng(seed).permutation(table) for seed in range(orders)]

@@ -16,15 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cells import PREFILL_CHUNK, Cell, Load
+from benchmarks.cells import PREFILL_CHUNK, PREFILL_ROWS, Cell, Load
 from benchmarks.decoders import GivenLengths
 from ulorl_jax.models.qwen3 import Qwen3Config
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine
 from ulorl_jax.rollout.pools import ExperiencePool, Ledger
 from ulorl_jax.rollout.segments import RECOMPUTE, SegmentSettings
 from ulorl_jax.types import LIMIT, Verdict
-
-PREFILL_ROWS = 8
 
 
 def make_rollout(spec: EngineSpec, cell: Cell, load: Load) -> GivenLengths:

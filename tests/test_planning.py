@@ -134,7 +134,7 @@ def test_the_simulation_is_the_real_rollout_step_for_step(segments, latency):
         outputs = [lengths.get(i, limit) for i in ids]  # what did not end in these steps went on to their end
         return np.array(outputs, int), np.array([len(prompts[i // group].tokens) for i in ids], int)
 
-    counts = simulate(Schedule(segments, 5, latency, 8), draw, limit, group, steps=8)
+    counts = simulate(Schedule(segments, 5, latency, 8, 4), draw, limit, group, steps=8)
     assert len(ended) > 10 and len(set(lengths.values())) > 4
     assert np.stack([counts.token_steps, counts.tokens, counts.new + counts.carried], axis=1).tolist() == metrics
     assert counts.order.tolist() == [sample.id for sample in ended]

@@ -106,7 +106,9 @@ def test_every_switch_trains_and_does_what_it_says(tmp_path, task, overrides):
     pois = overrides.get("loss.importance", "pois") == "pois"
     assert all((abs(row["ratio/mean"] - 1) < 1e-6) == pois for row in trained if row["staleness/steps"] > 0)
     if "rollout.refill" in overrides:
-        assert all(row["rollout/refilled"] > 0 and row["rollout/slot_use"] > 0.9 for row in rows[1:])
+        # What is not used is the steps in which the contexts of the refilled slots are computed.
+        assert all(row["rollout/refilled"] > 0 and row["rollout/prefill_steps"] > 0 for row in rows[1:])
+        assert all(row["rollout/slot_use"] > 0.7 for row in rows[1:])
     if overrides.get("rollout.segments") == 1:
         assert {row["pool/unfinished"] for row in rows[1:]} == {0.0}
     if "loss.sigma" in overrides:

@@ -141,7 +141,10 @@ def from_run(
     """
     r = record.rollout
     continuous = r.get("refill", STEP) == CONTINUOUS  # older runs have no such key
-    schedule = Schedule(r["segments"], r["slots"], r["refill_latency"] if continuous else None)
+    schedule = Schedule(r["segments"], r["slots"])
+    if continuous:
+        beside = r.get("prefill_chunk", 0), r["prefill_rows"]
+        schedule = Schedule(r["segments"], r["slots"], r["refill_latency"], *beside)
     steady = _steady(record.rows, schedule.segments)
     demand(bool(steady), f"steps after the first {schedule.segments} that compile nothing tell costs", 0, "run longer")
     late: np.ndarray = record.steps > schedule.segments  # before, only short ones had the time to end

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ulorl_jax.rollout.lanes import MANY_WAIT
 from ulorl_jax.typed import demand, demand_least
 
 Draw = Callable[[int], tuple[np.ndarray, np.ndarray]]  # so many samples: tokens of their outputs, of their prompts
@@ -28,12 +29,14 @@ class Schedule:
       refill_latency: decode steps that a slot freed within a segment may stay empty; None refills at the next step.
       prefill_chunk: tokens of a context that a decode step computes beside the others' tokens when a slot is refilled
         within a segment; 0: it waits for nothing.
+      prefill_rows: contexts of which it does so where many slots wait.
     """
 
     segments: int
     slots: int
     refill_latency: int | None = None
     prefill_chunk: int = 0
+    prefill_rows: int = 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -141,23 +144,22 @@ def simulate(schedule: Schedule, draw: Draw, output_limit: int, samples_per_prom
     """
     s, size = schedule, -(-output_limit // schedule.segments)
     # Of the sample in each slot: its id, its prompt's tokens, tokens to come, drawn, and the steps of these added up;
-    # and the token steps until its context is computed.
-    ids, prompts, left, done, drawn_at, wait = (np.zeros(s.slots, np.int64) for _ in range(6))
+    # chunks of its context to come, and since when it waits for them.
+    ids, prompts, left, done, drawn_at, chunks, turns = (np.zeros(s.slots, np.int64) for _ in range(7))
     token_steps, tokens, new, carried = (np.zeros(steps, np.int64) for _ in range(4))
     ended: list[np.ndarray] = []  # [4, k]: id, step, tokens, the sum
     queue: list[tuple[int, int]] = []  # length and prompt of samples that were drawn and wait for a slot
     started = 0
     for step in range(steps):
         at = busy = 0
-        wait[:] = 0
         carried[step] = (prompts + done - 1)[left > 0].sum()
         while True:
             free = np.flatnonzero(left == 0)
             queue += zip(*draw(max(len(free) - len(queue), 0)), strict=True)
             # Contexts are computed together, before anybody decodes, or beside the others' tokens if these are enough.
             together = not at or 2 * len(free) >= s.slots
-            chunks = [0 if together else _passes(prompt, s) for _, prompt in queue[: len(free)]]
-            computed = (at if together else max(busy, at)) + np.cumsum(chunks, dtype=np.int64)
+            needed = [0 if together else _passes(prompt, s) for _, prompt in queue[: len(free)]]
+            computed = (at if together else max(busy, at)) + np.cumsum(needed, dtype=np.int64)
             placed = free[: np.count_nonzero(computed < size)]  # the others would draw nothing in this segment
             taken, queue = queue[: len(placed)], queue[len(placed) :]
             ids[placed] = numbers = np.arange(started, started + len(placed))
@@ -165,27 +167,31 @@ def simulate(schedule: Schedule, draw: Draw, output_limit: int, samples_per_prom
             lengths, prompts[placed] = np.array(taken, np.int64).reshape(-1, 2).T
             left[placed], done[placed], drawn_at[placed] = np.minimum(lengths, output_limit), 0, 0
             if together:
-                wait[:] = 0
+                chunks[:] = 0
                 first_of_group = np.unique(numbers // samples_per_prompt, return_index=True)[1]
                 new[step] += (prompts[placed] - 1)[first_of_group].sum()
             else:
                 busy = int(computed[len(placed) - 1]) if len(placed) else busy
-                wait[placed] = wait.max() + np.cumsum(chunks[: len(placed)])
+                chunks[placed], turns[placed] = needed[: len(placed)], at
                 new[step] += (prompts[placed] - 1).sum()
-            held = left > 0
+            held, stop = left > 0, size
             if not held.any():
                 break
-            # A call returns a while after the first slot has become free: samples that end together share a return.
-            ends = (wait + left)[held]
-            stop = size - at if s.refill_latency is None else min(size - at, ends.min() + s.refill_latency)
-            stop = min(stop, ends.max())
-            took = np.clip(stop - wait, 0, left)
-            wait = np.maximum(wait - stop, 0)
-            left -= took
-            done += took
-            drawn_at += took * step
-            tokens[step] += took.sum()
-            at += stop
+            while at < stop and (left > 0).any():
+                filling = np.flatnonzero(chunks)
+                ready = (left > 0) & (chunks == 0)
+                piece = 1 if len(filling) else min(stop - at, int(left[ready].min()))
+                if len(filling):
+                    rows = s.prefill_rows if len(filling) * MANY_WAIT > s.slots else 1
+                    chunks[filling[np.argsort(turns[filling], kind="stable")[:rows]]] -= 1
+                left -= ready * piece
+                done += ready * piece
+                drawn_at += ready * piece * step
+                tokens[step] += ready.sum() * piece
+                at += piece
+                # A call returns a while after the first slot has become free: samples that end together share it.
+                if s.refill_latency is not None and (ready & (left == 0)).any():
+                    stop = min(stop, at + s.refill_latency)
             gone = held & (left == 0)
             ended.append(np.stack([ids[gone], np.full(gone.sum(), step), done[gone], drawn_at[gone]]))
             if s.refill_latency is None or at >= size:

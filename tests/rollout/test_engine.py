@@ -27,14 +27,15 @@ def fill(engine, params, contexts, slots, ids, state=None, limit=LIMIT):
     return engine.prefill_slots(params, state, 2, 8)
 
 
-def put(engine, contexts, slots, ids, state, limit=LIMIT, computed=0, turns=0):
+def put(engine, contexts, slots, ids, state, limit=LIMIT, computed=0, turns=0, leader=4):
     """Contexts put into slots; it is left to others to compute them."""
     lengths = np.array([len(context) for context in contexts], np.int32)
     tokens = np.zeros((len(contexts), WIDTH), np.int32)
     for row, context in enumerate(contexts):
         tokens[row, : len(context)] = context
     zeros, ids = np.zeros(len(contexts), np.int32), np.array(ids, np.int32)
-    return engine.fill(state, np.array(slots), tokens, lengths, zeros + computed, zeros + turns, ids, lengths + limit)
+    order = zeros + turns, zeros + leader
+    return engine.fill(state, np.array(slots), tokens, lengths, zeros + computed, *order, ids, lengths + limit)
 
 
 def rows_of(drawn):
@@ -162,7 +163,7 @@ def test_a_context_computed_beside_the_others_tokens_draws_what_one_computed_alo
     state = fill(engine, params, contexts[:2], [3, 0], [0, 1])
     state, first = engine.generate_segment(params, state, LIMIT, 3)
     state = put(engine, contexts[2:], [1, 2], [2, 3], state)
-    state, second = engine.generate_segment(params, state, 40, chunk=chunk)
+    state, second = engine.generate_segment(params, state, 40, rows=1, chunk=chunk)
     before, after = rows_of(first), rows_of(second)
     assert [before[slot] + after[slot] for slot in (3, 0, 1, 2)] == outputs
     needed = sum(-(-(len(context) - 1) // chunk) for context in contexts[2:])  # passes, of one context at a time
@@ -174,11 +175,27 @@ def test_a_context_is_computed_after_those_of_an_earlier_turn(params, contexts, 
     engine = make_engine()
     state = put(engine, contexts[:1], [0], [0], engine.init_decode_state(), turns=3)
     state = put(engine, contexts[1:2], [1], [1], state, turns=2)
-    state, drawn = engine.generate_segment(params, state, LIMIT, 4, chunk=5)
+    state, drawn = engine.generate_segment(params, state, LIMIT, 4, rows=1, chunk=5)
     first = -(-(len(contexts[1]) - 1) // 5)
     second = -(-(len(contexts[0]) - 1) // 5)
     assert 0 < first < 4 < first + second
     assert rows_of(drawn) == [[], outputs[1][: 4 - first], [], []]
+
+
+def test_where_many_wait_their_contexts_are_computed_side_by_side(params, contexts, outputs):
+    engine = make_engine()
+    state = put(engine, contexts, range(4), range(4), engine.init_decode_state())
+    _, drawn = engine.generate_segment(params, state, 40, rows=4, chunk=20)
+    assert rows_of(drawn) == outputs and (int(drawn.chunks), int(drawn.steps)) == (1, 1 + LIMIT)
+
+
+def test_a_context_waits_for_the_one_whose_keys_and_values_it_shares(params, contexts, outputs):
+    engine = make_engine()
+    state = put(engine, contexts[:1], [2], [2], engine.init_decode_state(), turns=1)
+    state = put(engine, contexts[1:2], [1], [1], state, leader=2)
+    state, drawn = engine.generate_segment(params, state, 40, rows=4, chunk=5)
+    first, second = (-(-(len(context) - 1) // 5) for context in contexts[:2])
+    assert int(drawn.chunks) == first + second and rows_of(drawn)[1] == outputs[1]
 
 
 def test_a_context_for_a_slot_that_does_not_exist_is_dropped(params, contexts):

@@ -22,12 +22,17 @@ def test_each_part_of_the_mesh_has_its_own_slots_and_its_own_chunk_beside_each_o
     assert both.tolist() == [1, 2, 10, 11, 12, 3, 4, 20, 21, 22]
 
 
-def test_the_next_chunk_is_of_the_earliest_turn_lowest_slot_first():
-    turns, lengths = jnp.array([5, 4, 4, 4, 1, 9, 8, 8]), jnp.array([0, 3, 0, 2, 0, 0, 6, 0])
-    contexts = jnp.array([9, 9, 2, 9, 9, 9, 9, 9])
+def test_the_next_chunk_is_of_those_who_have_waited_longest_lowest_slot_first():
+    turns, lengths = jnp.array([4, 5, 4, 4, 1, 9, 8, 8]), jnp.array([0, 3, 0, 2, 0, 0, 6, 0])
+    contexts = jnp.array([2, 9, 9, 9, 9, 9, 9, 9])
     filling = jnp.array([True, True, True, True, False, True, True, False])
-    chunk = next_chunk(Lanes(2, 4, 2, 4), turns, lengths, contexts, filling)
-    # Of the first four slots three have turn 4; of the others slot 6 comes before 5, and nobody comes with it.
-    assert chunk.slots[:3].tolist() == [1, 2, 6] and 4 <= chunk.slots[3] != 6
-    assert chunk.positions.tolist() == [[3, 4, 5, 6], [0, 1, 0, 0], [6, 7, 8, 0], [0, 0, 0, 0]]
-    assert chunk.valid.tolist() == [[True] * 4, [True, True, False, False], [True] * 3 + [False], [False] * 4]
+    nobody = jnp.full(8, 8)
+    chunk = next_chunk(Lanes(2, 4, 2, 4), turns, nobody, lengths, contexts, filling)
+    # Of the first four slots three have turn 4; of the others slot 6 comes before 5, and 4 and 7 have all they need.
+    assert chunk.slots.tolist() == [0, 2, 6, 5]
+    assert chunk.positions.tolist() == [[0, 1, 0, 0], [0, 1, 2, 3], [6, 7, 8, 0], [0, 1, 2, 3]]
+    assert chunk.valid.tolist() == [[True, True, False, False], [True] * 4, [True] * 3 + [False], [True] * 4]
+    # Slot 0 waits for 1, whose context is not complete; 6 waits for 4, whose is; 5 waits for 6.
+    leaders = nobody.at[jnp.array([0, 6, 5])].set(jnp.array([1, 4, 6]))
+    chunk = next_chunk(Lanes(2, 4, 2, 4), turns, leaders, lengths, contexts, filling)
+    assert chunk.slots[:3].tolist() == [2, 3, 6] and chunk.valid[:, 0].tolist() == [True, True, True, False]

@@ -41,7 +41,8 @@ class DecodeState:
       known: `[C]` i32, tokens in it.
       lengths: `[C]` i32, tokens whose keys and values are in the cache: known - 1 in a slot that decodes, fewer where
         the context is still being computed.
-      turns: `[C]` i32, whose context is computed first, see `lanes.next_chunk`.
+      turns: `[C]` i32, whose context is computed first; `leaders` `[C]` i32, whose has to be computed before: see
+        `lanes.next_chunk`.
       limits: `[C]` i32, prompt + L: the context length at which the sample is truncated.
       drawn: `[C]` i32, tokens drawn since the slot was filled.
       sample_ids: `[C]` i32.
@@ -54,6 +55,7 @@ class DecodeState:
     known: jax.Array
     lengths: jax.Array
     turns: jax.Array
+    leaders: jax.Array
     limits: jax.Array
     drawn: jax.Array
     sample_ids: jax.Array

@@ -19,7 +19,7 @@ from ulorl_jax.models.qwen3 import forward_cached, map_table, output_head
 from ulorl_jax.rollout import kv_cache, paged_cache
 from ulorl_jax.rollout.decode_state import DecodeState, EngineSpec, Prefix, SegmentTokens
 from ulorl_jax.rollout.kv_cache import KVCache
-from ulorl_jax.rollout.lanes import Chunk, Lanes, next_chunk
+from ulorl_jax.rollout.lanes import MANY_WAIT, Chunk, Lanes, next_chunk
 from ulorl_jax.rollout.paged_cache import PagedCache
 from ulorl_jax.rollout.sampling import draw_tokens
 
@@ -75,6 +75,7 @@ def init_state(spec: EngineSpec, seed: int) -> DecodeState:
         known=zeros(),
         lengths=zeros(),
         turns=zeros(),
+        leaders=zeros(),
         limits=zeros(),
         drawn=zeros(),
         sample_ids=zeros(),
@@ -85,7 +86,7 @@ def init_state(spec: EngineSpec, seed: int) -> DecodeState:
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
-def fill(spec: EngineSpec, state: DecodeState, slots, contexts, known, lengths, turns, sample_ids, limits):
+def fill(spec: EngineSpec, state: DecodeState, slots, contexts, known, lengths, turns, leaders, sample_ids, limits):
     """See `PolicyEngine.fill`."""
 
     def put(into, values):
@@ -97,6 +98,7 @@ def fill(spec: EngineSpec, state: DecodeState, slots, contexts, known, lengths, 
         known=put(state.known, known),
         lengths=put(state.lengths, lengths),
         turns=put(state.turns, turns),
+        leaders=put(state.leaders, leaders),
         limits=put(state.limits, limits),
         drawn=put(state.drawn, 0),
         sample_ids=put(state.sample_ids, sample_ids),
@@ -115,7 +117,8 @@ def copy_slots(spec: EngineSpec, state: DecodeState, sources, slots) -> DecodeSt
 def _forward(spec: EngineSpec, params, state: DecodeState, lanes: Lanes) -> tuple[DecodeState, jax.Array]:
     """One pass of the network: the state with what it computed, and hidden states `[C, D]` of the slots' tokens."""
     contexts = jnp.maximum(state.known - 1, 0)  # the last token of each is a decode step's
-    chunk = next_chunk(lanes, state.turns, state.lengths, contexts, state.filling) if lanes.rows else None
+    order = state.turns, state.leaders
+    chunk = next_chunk(lanes, *order, state.lengths, contexts, state.filling) if lanes.rows else None
     decoding = state.active & ~state.filling
     at = state.lengths  # a filling slot's token goes nowhere: see make_attend
     tokens = jnp.take_along_axis(state.contexts, at[:, None], axis=1)[:, 0]
@@ -189,9 +192,11 @@ def assign_pages(spec: EngineSpec, active, table) -> tuple[jax.Array, jax.Array]
     return active, spec.layout.constrain(table, *paged_cache.TABLE_AXES)
 
 
-def _step(spec: EngineSpec, params, state: DecodeState, chunk: int) -> tuple[DecodeState, jax.Array, jax.Array]:
-    """One token per slot that decodes, and a chunk of a context: the only place where tokens are drawn."""
-    lanes = Lanes(spec.parts, spec.slots // spec.parts, 1 if chunk else 0, max(chunk, 1))
+def _step(
+    spec: EngineSpec, params, state: DecodeState, rows: int = 0, chunk: int = 1
+) -> tuple[DecodeState, jax.Array, jax.Array]:
+    """One token per slot that decodes, and a chunk of so many contexts: the only place where tokens are drawn."""
+    lanes = Lanes(spec.parts, spec.slots // spec.parts, rows, chunk)
     decoding, before = state.active & ~state.filling, state.lengths
     state, hidden = _forward(spec, params, state, lanes)
     tokens, logp = draw_tokens(hidden, output_head(params), state.key, state.sample_ids, before + 1, spec.sampling)
@@ -213,23 +218,25 @@ def _step(spec: EngineSpec, params, state: DecodeState, chunk: int) -> tuple[Dec
 def generate(spec: EngineSpec, params, state: DecodeState) -> tuple[DecodeState, jax.Array]:
     """See `PolicyEngine.generate`."""
     valid = state.active
-    state, tokens, _ = _step(spec, params, state, 0)
+    state, tokens, _ = _step(spec, params, state)
     # JetStream's client stops a request by the third column: tokens generated, the prompt not counted.
     data = jnp.stack([tokens, valid.astype(jnp.int32), state.drawn], axis=1)
     return _constrain_state(spec, state), data
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3, 4), donate_argnums=2)
-def generate_segment(spec: EngineSpec, params, state: DecodeState, max_tokens: int, chunk: int, steps, patience):
+@functools.partial(jax.jit, static_argnums=(0, 3, 4, 5), donate_argnums=2)
+def generate_segment(
+    spec: EngineSpec, params, state: DecodeState, max_tokens: int, rows: int, chunk: int, steps, patience
+):
     """See `PolicyEngine.generate_segment`; steps and patience are traced: no other number compiles anew."""
 
     def goes_on(carry):
         i, stop, state, _ = carry
         return (i < stop) & jnp.any(state.active)
 
-    def step(chunk, carry):
+    def step(rows, carry):
         i, stop, before, out = carry
-        state, tokens, logp = _step(spec, params, before, chunk)
+        state, tokens, logp = _step(spec, params, before, rows, chunk if rows else 1)
         drew = before.active & ~before.filling
         at = jnp.arange(spec.slots), jnp.where(drew, out.counts, max_tokens)
         out = SegmentTokens(
@@ -237,27 +244,31 @@ def generate_segment(spec: EngineSpec, params, state: DecodeState, max_tokens: i
             out.logp.at[at].set(logp, mode="drop"),
             out.counts + drew,
             i + 1,
-            out.chunks + (chunk > 0),
+            out.chunks + (rows > 0),
         )
         freed = jnp.any(before.active & ~state.active)
         stop = jnp.where(freed, jnp.minimum(stop, i + 1 + patience), stop)
         return i + 1, stop, state, out
 
-    def filling(carry):
-        return jnp.any(carry[2].filling)
+    def wanted(carry):
+        """Contexts that a step computes: of one slot, of many where many wait, of none."""
+        waiting = jnp.max(jnp.sum(carry[2].filling.reshape(spec.parts, -1), axis=1))
+        many = waiting * MANY_WAIT > spec.slots // spec.parts
+        return jnp.where(waiting > 0, jnp.where(many, rows, 1), 0)
 
-    def decode(carry):
-        return jax.lax.while_loop(lambda c: goes_on(c) & ~filling(c), functools.partial(step, 0), carry)
+    def loop(rows, carry):
+        return jax.lax.while_loop(lambda c: goes_on(c) & (wanted(c) == rows), functools.partial(step, rows), carry)
 
     def decode_and_fill(carry):
-        carry = jax.lax.while_loop(lambda c: goes_on(c) & filling(c), functools.partial(step, chunk), carry)
-        return decode(carry)
+        for number in sorted({rows, 1, 0}, reverse=True):
+            carry = loop(number, carry)
+        return carry
 
     shape, zero = (spec.slots, max_tokens), jnp.int32(0)
     out = SegmentTokens(
         jnp.zeros(shape, jnp.int32), jnp.zeros(shape, jnp.float32), jnp.zeros(spec.slots, jnp.int32), zero, zero
     )
     carry = zero, jnp.minimum(steps, max_tokens), state, out
-    # Two loops in a loop, not a branch in one: each updates the cache in place.
-    carry = jax.lax.while_loop(goes_on, decode_and_fill, carry) if chunk else decode(carry)
+    # Loops in a loop, not a branch in one: each updates the cache in place.
+    carry = jax.lax.while_loop(goes_on, decode_and_fill, carry) if rows else loop(0, carry)
     return _constrain_state(spec, carry[2]), carry[3]

@@ -12,6 +12,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+MANY_WAIT = 8  # when more than one slot in so many waits for its context, a decode step computes several
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,13 +88,15 @@ class Lanes:
         return decoded.reshape(-1, *both.shape[1:]), chunk.reshape(*rows, *both.shape[1:])
 
 
-def next_chunk(lanes: Lanes, turns: jax.Array, lengths: jax.Array, contexts: jax.Array, filling: jax.Array) -> Chunk:
-    """Of each part the first contexts whose turn it is.
+def next_chunk(
+    lanes: Lanes, turns: jax.Array, leaders: jax.Array, lengths: jax.Array, contexts: jax.Array, filling: jax.Array
+) -> Chunk:
+    """Of each part the contexts that have waited longest.
 
     Args:
       lanes: how many, and how many tokens of each.
-      turns: `[C]` i32; nobody's is begun before all contexts of an earlier turn in its part are complete, so a context
-        may need the keys and values of one with an earlier turn.
+      turns: `[C]` i32, the lowest comes first, and of these the lowest slot.
+      leaders: `[C]` i32, the slot of the part whose context has to be complete before; C: none has.
       lengths: `[C]` i32, tokens of each context that are computed.
       contexts: `[C]` i32, tokens of each context that have to be.
       filling: `[C]` bool, whose context is not complete.
@@ -104,14 +108,15 @@ def next_chunk(lanes: Lanes, turns: jax.Array, lengths: jax.Array, contexts: jax
     def of_part(x):
         return x.reshape(lanes.parts, -1)
 
-    turns = jnp.where(of_part(filling), of_part(turns), jnp.iinfo(jnp.int32).max)
-    now = of_part(filling) & (turns == jnp.min(turns, axis=1, keepdims=True))
-    slots = jnp.argsort(~now, axis=1, stable=True)[:, : lanes.rows]
+    waits = jnp.append(filling, False)[leaders]
+    now = of_part(filling & ~waits)
+    order = jnp.where(now, of_part(turns), jnp.iinfo(jnp.int32).max)
+    slots = jnp.argsort(order, axis=1, stable=True)[:, : lanes.rows]
 
     def take(x):
         return jnp.take_along_axis(of_part(x), slots, axis=1).reshape(-1, 1)
 
     positions = take(lengths) + jnp.arange(lanes.size)
     valid = take(now) & (positions < take(contexts))
-    slots += jnp.arange(lanes.parts)[:, None] * turns.shape[1]
+    slots += jnp.arange(lanes.parts)[:, None] * order.shape[1]
     return Chunk(slots.reshape(-1), jnp.where(valid, positions, 0), valid)

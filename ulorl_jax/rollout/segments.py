@@ -117,6 +117,9 @@ class SegmentRollout:
         self.room = make_room(engine.spec, settings.output_limit)
         self.state: DecodeState = engine.init_decode_state()
         self._turn = 0  # of the contexts filled next
+        self._computes: dict[
+            tuple[int, int], int
+        ] = {}  # part, prompt -> the slot that computes pages which others share
 
     def resume(self, state: DecodeState) -> None:
         """Goes on from a decode state that was kept; its samples are in the pool's slots already."""
@@ -143,9 +146,11 @@ class SegmentRollout:
           The samples that finished (EOS or limit), in the order of their ends, lowest slot first; the others stay in
           the pool, one segment longer. And metrics: tokens, decode steps, seconds.
         """
+        params = self.engine.prepare(params)
         pool, room, drawn = self.pool, self.room, _Drawn(self.engine.spec.slots, self.settings.segment_length)
         room.begin()
         self._turn = 0  # all that was filled in earlier segments is computed
+        self._computes.clear()
         again, evicted = self._admit_again()
         placed = again | set(pool.place(room.admit))
         fresh = [(slot, sample) for slot, sample in pool.occupied if slot in placed]
@@ -184,8 +189,8 @@ class SegmentRollout:
             # Slots that stay free although they could be refilled are no reason to stop: nothing is waiting,
             # or it waits for pages, and then a slot that ends may free enough of them.
             patience = self.settings.refill_latency if refill and (pool.waiting or not pool.free) else None
-            chunk = self.settings.prefill_chunk if refill else 0
-            self.state, new = self.engine.generate_segment(params, self.state, size, steps, patience, chunk)
+            rows, chunk = (self.settings.prefill_rows, self.settings.prefill_chunk) if refill else (0, 1)
+            self.state, new = self.engine.generate_segment(params, self.state, size, steps, patience, rows, chunk)
             room.grow(drawn.add(new))
             seconds["decode"] += time.perf_counter() - began
             for slot, sample in pool.occupied:
@@ -265,22 +270,30 @@ class SegmentRollout:
         size, spec = 1 << (len(fresh) - 1).bit_length(), self.engine.spec
         slots = np.full(size, spec.slots, np.int32)
         contexts = np.zeros((size, spec.width), np.int32)
-        known, computed, turns, ids, limits = (np.zeros(size, np.int32) for _ in range(5))
+        known, computed, ids, limits = (np.zeros(size, np.int32) for _ in range(4))
+        leaders = np.full(size, spec.slots, np.int32)
         first: dict[int, int] = {}  # prompt -> the slot that computes it
         sources = np.zeros(size, np.int32)
-        self._turn += 2
+        self._turn += 1
         for i, (slot, sample) in enumerate(fresh):
             context = sample.context
             slots[i], known[i], ids[i] = slot, len(context), sample.id
             contexts[i, : len(context)] = context
             limits[i] = len(sample.prompt.tokens) + self.limit(sample)
             computed[i] = self.room.computed(slot)
-            turns[i] = self._turn + (computed[i] > 0)  # whoever shares pages waits until they are computed
             sources[i] = slot
             if together and self.room.table is None and not sample.segments:
                 sources[i] = first.setdefault(sample.prompt.id, slot)
                 computed[i] = 0 if sources[i] == slot else len(context) - 1
-        self.state = self.engine.fill(self.state, slots, contexts, known, computed, turns, ids, limits)
+        # Whoever shares pages waits until they are computed.
+        groups = [(slot * spec.parts // spec.slots, sample.prompt.id) for slot, sample in fresh]
+        self._computes |= {
+            group: slot for group, (slot, _) in zip(groups, fresh, strict=True) if not self.room.computed(slot)
+        }
+        shares = [i for i, (slot, _) in enumerate(fresh) if self.room.computed(slot)]
+        leaders[shares] = [self._computes[groups[i]] for i in shares]
+        turns = np.full(size, self._turn, np.int32)
+        self.state = self.engine.fill(self.state, slots, contexts, known, computed, turns, leaders, ids, limits)
         if together:
             self._assign_pages()
             settings = self.settings
