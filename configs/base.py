@@ -94,7 +94,8 @@ def get_config() -> ml_collections.ConfigDict:
     r.top_k = 0  # 0 is off
     r.prefill_rows = 8  # contexts computed side by side, before anybody decodes
     # Tokens of each that one pass of the network computes. With refill=continuous a decode step computes so many of one
-    # context (in each part the mesh splits the slots into) beside the others' tokens.
+    # context (in each part the mesh splits the slots into) beside the others' tokens; where more than one slot in
+    # eight waits, of prefill_rows contexts.
     r.prefill_chunk = 512
 
     c.loss = loss = ml_collections.ConfigDict()

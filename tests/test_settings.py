@@ -126,6 +126,11 @@ REFUSALS = [
         {"rollout.top_k": 0},
     ),
     ({"train.row_lengths": ()}, ["train.row_lengths", "got ()", "add 209"], {"train.row_lengths": (209,)}),
+    (
+        {"rollout.kv": "keep", "rollout.recompute_every": 2},
+        ["rollout.recompute_every", "with 'keep' it must be 1", "got 2"],
+        {"rollout.recompute_every": 1},
+    ),
     ({"rollout.prefill_chunk": 0}, ["rollout.prefill_chunk", "got 0"], {"rollout.prefill_chunk": 1}),
     ({"rollout.pages.count": -1}, ["rollout.pages.count", "got -1", "0 or more"], {"rollout.pages.count": 0}),
     ({"rollout.pages.size": 0}, ["rollout.pages.size", "got 0", "1 or more"], {"rollout.pages.size": 1}),

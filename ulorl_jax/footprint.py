@@ -16,6 +16,7 @@ from ulorl_jax.rollout.pages import INT8
 from ulorl_jax.settings import Settings
 
 GIB = 2**30
+_COPIED = (None, None, *kv_cache.AXES[2:])  # gathered out of all slots
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +84,7 @@ def memory_terms(settings: Settings) -> list[Term]:
         held = (pages.count, m.num_hidden_layers, 1, pages.size, 2 * m.num_key_value_heads, m.head_dim)
         axes, room = paged_cache.AXES, f", room for {pages.count * pages.size:,} tokens"
         each = 1 + 4 / m.head_dim if pages.dtype == INT8 else width  # a float32 scale for each token and head
+    copied = () if pages.count else (array((*cache[:1], s.rollout.prefill_rows, *cache[2:]), _COPIED, width, DECODING),)
     residual = (m.num_hidden_layers, s.train.rows_per_micro_batch, max(s.train.row_lengths), m.hidden_size)
     logits = (s.train.rows_per_micro_batch, s.train.logprob_chunk, m.vocab_size)
     per_token = 2 * m.num_hidden_layers * m.num_key_value_heads * m.head_dim * each
@@ -94,6 +96,7 @@ def memory_terms(settings: Settings) -> list[Term]:
         Term("logits of a chunk", *array(logits, ("rows", None, "vocab"), 4, TRAINING), "float32, at least two exist"),
         Term("decoder's weights", *weights(width, DECODING), m.dtype),
         Term("KV cache", *array(held, axes, each, DECODING), f"{per_token / 1024:.0f} KiB per token{room}"),
+        *(Term("KV of copies", *size, "prompts of groups, at one time") for size in copied),
     ]
 
 

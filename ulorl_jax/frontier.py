@@ -173,8 +173,9 @@ def fingerprint(settings: Settings, prompts: str, eos_ids: Sequence[int]) -> dic
             "output_limit": s.rollout.output_limit,
             "eos_ids": list(eos_ids),
             "kv": s.rollout.kv,
-            "recompute_every": s.rollout.recompute_every,
         }
+        # Only where it says something: older checkpoints do not know it.
+        | ({"recompute_every": s.rollout.recompute_every} if s.rollout.recompute_every > 1 else {})
     )
 
 

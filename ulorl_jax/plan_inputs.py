@@ -78,11 +78,12 @@ class PlanSettings:
         demand(g.kv in (KEEP, RECOMPUTE), f"given.kv must be {KEEP!r} or {RECOMPUTE!r}", g.kv, RECOMPUTE)
         return s
 
-    def schedules(self, slots: int) -> list[Schedule]:
-        """Every combination to be tried; `slots` where the settings name none."""
+    def schedules(self, slots: int, beside: tuple[int, ...] = ()) -> list[Schedule]:
+        """Every combination to be tried; `slots` where the settings name none; `beside` as in `Schedule`."""
         latency = {STEP: None, CONTINUOUS: self.refill_latency}
         tried = itertools.product(self.refill, self.slots or (slots,), self.segments)
-        return [Schedule(m, count, latency[refill]) for refill, count, m in tried]
+        of = {STEP: (), CONTINUOUS: beside}
+        return [Schedule(m, count, latency[refill], *of[refill]) for refill, count, m in tried]
 
 
 def make_plan(settings: PlanSettings, record: RunRecord | None) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def make_plan(settings: PlanSettings, record: RunRecord | None) -> dict[str, Any
     Raises:
       ValueError: there are no such lengths, or the run is too short.
     """
-    s, own, notes = settings, {}, []
+    s, own, notes, beside = settings, {}, [], ()
     if record is None:
         g = s.given
         lengths = lognormal_lengths(g.length_mean, g.length_p80, g.output_limit)
@@ -115,7 +116,8 @@ def make_plan(settings: PlanSettings, record: RunRecord | None) -> dict[str, Any
         [predicted] = plan(workload, cost, [schedule], steps=s.steps, seed=s.seed)
         own = {"measured": measured, "predicted": predicted}
         notes = _of_the_run(record.rollout, measured)
-    rows = plan(workload, cost, s.schedules(cost.slots), steps=s.steps, seed=s.seed)
+        beside = _beside(record.rollout)
+    rows = plan(workload, cost, s.schedules(cost.slots, beside), steps=s.steps, seed=s.seed)
     fastest = sorted(rows, key=lambda row: -row["trained_tokens_per_s"])
     refills = dict.fromkeys(row["refill"] for row in fastest)
     best = [next(row for row in fastest if row["refill"] == refill) for refill in refills]
@@ -143,14 +145,18 @@ def from_run(
     continuous = r.get("refill", STEP) == CONTINUOUS  # older runs have no such key
     schedule = Schedule(r["segments"], r["slots"])
     if continuous:
-        beside = r.get("prefill_chunk", 0), r["prefill_rows"]
-        schedule = Schedule(r["segments"], r["slots"], r["refill_latency"], *beside)
+        schedule = Schedule(r["segments"], r["slots"], r["refill_latency"], *_beside(r))
     steady = _steady(record.rows, schedule.segments)
     demand(bool(steady), f"steps after the first {schedule.segments} that compile nothing tell costs", 0, "run longer")
     late: np.ndarray = record.steps > schedule.segments  # before, only short ones had the time to end
     demand(bool(late.any()), f"outputs that ended after step {schedule.segments} tell lengths", 0, "run longer")
     workload = Workload(
-        record.lengths[late], record.prompts[late], r["output_limit"], r["samples_per_prompt"], r["kv"] == RECOMPUTE
+        record.lengths[late],
+        record.prompts[late],
+        r["output_limit"],
+        r["samples_per_prompt"],
+        r["kv"] == RECOMPUTE,
+        r.get("recompute_every", 1),
     )
     mean = {name: float(np.mean([row.get(name, 0.0) for row in steady])) for name in set().union(*steady)}
     phases = {name[5:-2]: mean[name] for name in mean if name.startswith("time/")}
@@ -187,6 +193,11 @@ def from_run(
         released_token_s=of_released / released if released else 0.0,
     )
     return workload, schedule, cost, measured
+
+
+def _beside(rollout: dict[str, Any]) -> tuple[int, int]:
+    """How a run computes contexts beside others' tokens; older runs stopped for them."""
+    return rollout.get("prefill_chunk", 0), rollout.get("prefill_rows", 1)
 
 
 def _steady(rows: Sequence[dict[str, Any]], segments: int) -> list[dict[str, float]]:

@@ -48,7 +48,7 @@ class Workload:
       prompts: `[n]`, tokens of their prompts.
       output_limit: L.
       samples_per_prompt: G.
-      recompute: prefill unfinished samples again at every step (`rollout.kv`).
+      recompute: prefill unfinished samples again at every step (`rollout.kv`), or at every so many (`recompute_every`).
     """
 
     lengths: np.ndarray
@@ -56,6 +56,7 @@ class Workload:
     output_limit: int
     samples_per_prompt: int
     recompute: bool
+    recompute_every: int = 1
 
     def draw(self, seed: int) -> Draw:
         """What `simulate` takes its samples from."""
@@ -167,7 +168,7 @@ def simulate(schedule: Schedule, draw: Draw, output_limit: int, samples_per_prom
             lengths, prompts[placed] = np.array(taken, np.int64).reshape(-1, 2).T
             left[placed], done[placed], drawn_at[placed] = np.minimum(lengths, output_limit), 0, 0
             if together:
-                chunks[:] = 0
+                chunks[:], busy = 0, at
                 first_of_group = np.unique(numbers // samples_per_prompt, return_index=True)[1]
                 new[step] += (prompts[placed] - 1)[first_of_group].sum()
             else:
@@ -238,7 +239,7 @@ def describe(schedule: Schedule, counts: Counts, workload: Workload, cost: Cost,
         for field in dataclasses.fields(counts)
         if field.name != "order"
     }
-    again = mean["carried"] if workload.recompute else 0.0
+    again = mean["carried"] / workload.recompute_every if workload.recompute else 0.0
     prefilled = mean["new"] + again
     seconds = {
         "decode_s": cost.decode_s(schedule.slots, mean["token_steps"], mean["tokens"]),

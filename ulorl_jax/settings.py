@@ -136,6 +136,12 @@ def check(settings: Settings) -> None:
     demand(
         r.kv in (KEEP, RECOMPUTE), f"rollout.kv must be {KEEP!r} or {RECOMPUTE!r}", r.kv, f"the paper's: {RECOMPUTE}"
     )
+    demand(
+        r.recompute_every == 1 or r.kv == RECOMPUTE,
+        f"rollout.recompute_every is for rollout.kv={RECOMPUTE!r}; with {r.kv!r} it must be 1",
+        r.recompute_every,
+        "1",
+    )
     demand(r.refill in REFILLS, f"rollout.refill must be one of {REFILLS}", r.refill, f"the paper's: {STEP}")
     demand(
         r.temperature > 0, "rollout.temperature must be positive: greedy rollouts do not explore", r.temperature, "0.85"

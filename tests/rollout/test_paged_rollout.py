@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.tiny import SEED, VOCAB, make_config, make_layout, make_params, make_prompts, make_rollout
+from tests.tiny import SEED, VOCAB, make_config, make_layout, make_params, make_prompts, make_rollout, run_to_end
 from ulorl_jax.mesh import reshard
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine, param_shardings
 from ulorl_jax.rollout.pages import INT8, PageSettings
@@ -92,6 +92,19 @@ def test_T1_T2_and_T8_hold_whoever_is_placed_first_and_whatever_is_predicted(par
     predicted = [values["rollout/pages_predicted"] for values in metrics if "rollout/pages_predicted" in values]
     assert bool(predicted) == (over_provisioning > 0) and max(predicted, default=0) <= over_provisioning
     assert "rollout/len_error" not in metrics[0] and any("rollout/len_error" in values for values in metrics)
+
+
+@pytest.mark.parametrize("slots", [2, 5])
+def test_T1_holds_where_a_slot_whose_pages_others_share_is_given_to_the_next_of_the_group(params, slots):
+    # One prompt: whoever computed its pages ends, a sharer keeps them, and the next sharer takes the first one's slot.
+    prompt = max(PROMPTS, key=lambda one: len(one.tokens))
+    assert len(prompt.tokens) > SIZE + 1
+    dense, paged = (
+        make_rollout(CONFIG, slots=slots, segments=1, output_limit=L, eos_ids=EOS_IDS, pages=pages)
+        for pages in (PageSettings(), PageSettings(slots * -(-68 // SIZE), SIZE))
+    )
+    wanted, found = (run_to_end(rollout, params, [prompt], 8, refill=True) for rollout in (dense, paged))
+    assert_same(found, wanted)
 
 
 @pytest.mark.parametrize(("segments", "size"), [(1, 4), (4, 16), (M, 5)])

@@ -2,11 +2,12 @@
 
 The parameters are declared once, in `parameter_table`: shape, logical axes and
 initialiser. Layers are stacked on a leading axis and run under `lax.scan`, so the
-compile time does not grow with their number. There is one path through the
-network (`_run`); its three faces differ in nothing but how queries meet keys:
+compile time does not grow with their number (but see `unstack_layers`). There is one
+path through the network (`_run`); its two faces differ in nothing but how queries
+meet keys:
 
   forward_packed   training: samples side by side in a row
-  forward_cached   prefill (T tokens per slot) and decode (T = 1): over a KV cache
+  forward_cached   prefill and decode: new tokens over a KV cache
 
 Field names of `Qwen3Config` are those of the Hugging Face config.json.
 """
@@ -255,19 +256,19 @@ def forward_cached(
     attend: Attend,
     cache: PyTree,
 ) -> tuple[jax.Array, PyTree]:
-    """Prefill and decode: hidden states of T new tokens per slot, over a KV cache.
+    """Prefill and decode: hidden states of new tokens over a KV cache, B x T of them as `attend` takes them.
 
     Args:
       params: the parameter pytree; its layers stacked, or a tuple (`unstack_layers`).
       config: the network's shape.
-      tokens: `[C, T]` i32.
-      positions: `[C, T]` i32.
+      tokens: `[B, T]` i32.
+      positions: `[B, T]` i32.
       attend: writes the layer's new keys and values into the cache and attends over
         it (`rollout.kv_cache` makes one).
       cache: what attend carries from layer to layer.
 
     Returns:
-      hidden `[C, T, D]` after the last norm, and the cache.
+      hidden `[B, T, D]` after the last norm, and the cache.
     """
     return _run(params, config, tokens, positions, attend, cache, lambda x, *axes: x)
 

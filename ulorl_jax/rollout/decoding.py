@@ -75,7 +75,7 @@ def init_state(spec: EngineSpec, seed: int) -> DecodeState:
         known=zeros(),
         lengths=zeros(),
         turns=zeros(),
-        leaders=zeros(),
+        leaders=zeros() + spec.slots,
         limits=zeros(),
         drawn=zeros(),
         sample_ids=zeros(),

@@ -57,6 +57,7 @@ class PolicyEngine(engine_api.Engine):
         if self.spec.layout.mesh.devices.flat[0].platform != "cpu":
             return params
         if params is not self._given:
+            self._given = self._prepared = None  # before there are new ones, the old ones may go
             self._given, self._prepared = params, unstack_layers(params)
         return self._prepared
 
@@ -83,7 +84,7 @@ class PolicyEngine(engine_api.Engine):
           slots: `[R]` i32; a slot >= C is dropped (padding).
           contexts: `[R, W]` i32, each row padded at its end.
           known: `[R]` i32, true lengths, >= 1.
-          computed: `[R]` i32, tokens of each whose keys and values are in the cache already, < known.
+          computed: `[R]` i32, tokens of each whose keys and values others put into the cache, < known.
           turns: `[R]` i32, which are computed first; see `lanes.next_chunk`.
           leaders: `[R]` i32, the slot whose context has to be computed before; C: none has.
           sample_ids: `[R]` i32.
@@ -119,6 +120,7 @@ class PolicyEngine(engine_api.Engine):
         Returns:
           The new state.
         """
+        chunk = min(chunk, self.spec.width)
         return decoding.prefill_slots(self.spec, params, state, self._per_part(rows), chunk)
 
     def _per_part(self, rows: int) -> int:
@@ -181,7 +183,7 @@ class PolicyEngine(engine_api.Engine):
           The new state and the tokens drawn.
         """
         steps, patience = (max_tokens if value is None else value for value in (steps, patience))
-        rows = self._per_part(rows) if rows else 0
+        rows, chunk = self._per_part(rows) if rows else 0, min(chunk, self.spec.width)
         return decoding.generate_segment(self.spec, params, decode_state, max_tokens, rows, chunk, steps, patience)
 
     # JetStream's own verbs.

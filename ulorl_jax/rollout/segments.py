@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ulorl_jax.rollout.decode_state import DecodeState, SegmentTokens
+from ulorl_jax.rollout.decode_state import DecodeState
+from ulorl_jax.rollout.drawn import DrawnTokens
 from ulorl_jax.rollout.engine import PolicyEngine
 from ulorl_jax.rollout.paged_cache import PagedCache
 from ulorl_jax.rollout.pools import UnfinishedPool
@@ -32,9 +33,9 @@ class SegmentSettings:
       segment_length: S = L / M, tokens a sample gets per step.
       output_limit: L, tokens after which an output is truncated.
       kv: `KEEP` or `RECOMPUTE`: what becomes of the cache after an update.
-      prefill_rows: contexts computed side by side, where nobody decodes meanwhile.
-      prefill_chunk: tokens of each of them that are computed in one pass; within a segment, of one context in every
-        decode step.
+      prefill_rows: contexts computed side by side before a segment, and within it where many slots wait for theirs;
+        else a decode step computes one.
+      prefill_chunk: tokens of each of them that one pass computes.
       refill_latency: decode steps that a slot freed within a segment may stay empty, where it is refilled, before a
         call returns to the host for that.
       recompute_every: segments that a cache serves before it is computed again, with `RECOMPUTE`: 1 is the paper's,
@@ -55,51 +56,6 @@ class SegmentSettings:
     def keeps_cache(self) -> bool:
         """Whether a later segment needs the cache of an earlier one."""
         return self.kv == KEEP or self.recompute_every > 1
-
-
-class _Drawn:
-    """The tokens of one segment on the host, put together from the calls that drew them.
-
-    Attributes:
-      size: S.
-      steps: decode steps run.
-      chunks: those of them that computed a chunk of contexts beside.
-      total: tokens drawn.
-    """
-
-    def __init__(self, slots: int, size: int):
-        self.size, self.steps, self.chunks, self.total = size, 0, 0, 0
-        self._tokens = np.zeros((slots, size), np.int32)
-        self._logp = np.zeros((slots, size), np.float32)
-        self._counts = np.zeros(slots, np.int64)
-
-    @property
-    def left(self) -> int:
-        """Decode steps of the segment that are still to be run."""
-        return self.size - self.steps
-
-    def add(self, new: SegmentTokens) -> np.ndarray:
-        """What one call drew, behind what its slots hold already; returns how many tokens each slot got."""
-        tokens, logp, counts, steps, chunks = jax.device_get((new.tokens, new.logp, new.counts, new.steps, new.chunks))
-        for slot in np.flatnonzero(counts):
-            at = slice(self._counts[slot], self._counts[slot] + counts[slot])
-            self._tokens[slot, at], self._logp[slot, at] = tokens[slot, : counts[slot]], logp[slot, : counts[slot]]
-        self._counts += counts
-        self.steps += int(steps)
-        self.chunks += int(chunks)
-        self.total += int(counts.sum())
-        return counts
-
-    def last(self, slot: int) -> tuple[int, int]:
-        """How many tokens the sample in a slot got, and the last of them; 0 and -1 while its context is computed."""
-        count = int(self._counts[slot])
-        assert count or self.left, f"slot {slot} holds a sample and drew nothing in the whole segment"
-        return count, int(self._tokens[slot, count - 1]) if count else -1
-
-    def take(self, slot: int) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens and log-probs of the sample in a slot, which makes room for the next."""
-        count, self._counts[slot] = self._counts[slot], 0
-        return self._tokens[slot, :count].copy(), self._logp[slot, :count].copy()
 
 
 class SegmentRollout:
@@ -147,7 +103,7 @@ class SegmentRollout:
           the pool, one segment longer. And metrics: tokens, decode steps, seconds.
         """
         params = self.engine.prepare(params)
-        pool, room, drawn = self.pool, self.room, _Drawn(self.engine.spec.slots, self.settings.segment_length)
+        pool, room, drawn = self.pool, self.room, DrawnTokens(self.engine.spec.slots, self.settings.segment_length)
         room.begin()
         self._turn = 0  # all that was filled in earlier segments is computed
         self._computes.clear()
@@ -178,6 +134,8 @@ class SegmentRollout:
         while pool.occupied and drawn.left:
             began = time.perf_counter()
             prefilled += self._fill(params, fresh, together)
+            if together:
+                busy[:] = drawn.steps
             jax.block_until_ready(self.state.lengths)
             seconds[PREFILL] += time.perf_counter() - began
             began = time.perf_counter()
@@ -272,8 +230,7 @@ class SegmentRollout:
         contexts = np.zeros((size, spec.width), np.int32)
         known, computed, ids, limits = (np.zeros(size, np.int32) for _ in range(4))
         leaders = np.full(size, spec.slots, np.int32)
-        first: dict[int, int] = {}  # prompt -> the slot that computes it
-        sources = np.zeros(size, np.int32)
+        copies: dict[int, int] = {}  # slot -> the slot that computes the same context
         self._turn += 1
         for i, (slot, sample) in enumerate(fresh):
             context = sample.context
@@ -281,23 +238,32 @@ class SegmentRollout:
             contexts[i, : len(context)] = context
             limits[i] = len(sample.prompt.tokens) + self.limit(sample)
             computed[i] = self.room.computed(slot)
-            sources[i] = slot
-            if together and self.room.table is None and not sample.segments:
-                sources[i] = first.setdefault(sample.prompt.id, slot)
-                computed[i] = 0 if sources[i] == slot else len(context) - 1
-        # Whoever shares pages waits until they are computed.
         groups = [(slot * spec.parts // spec.slots, sample.prompt.id) for slot, sample in fresh]
-        self._computes |= {
-            group: slot for group, (slot, _) in zip(groups, fresh, strict=True) if not self.room.computed(slot)
-        }
-        shares = [i for i, (slot, _) in enumerate(fresh) if self.room.computed(slot)]
-        leaders[shares] = [self._computes[groups[i]] for i in shares]
+        if self.room.table is not None:
+            # Whoever shares pages waits until they are computed. A slot that is given away has computed its own.
+            self._computes = {group: slot for group, slot in self._computes.items() if slot not in slots}
+            self._computes |= {groups[i]: slot for i, (slot, _) in enumerate(fresh) if not computed[i]}
+            for i in np.flatnonzero(computed):
+                leaders[i] = self._computes.get(groups[i], spec.slots)
+        elif together:
+            first: dict[tuple[int, int], int] = {}
+            for i, (slot, sample) in enumerate(fresh):
+                if not sample.segments and first.setdefault(groups[i], slot) != slot:
+                    copies[slot], computed[i] = first[groups[i]], known[i] - 1
         turns = np.full(size, self._turn, np.int32)
         self.state = self.engine.fill(self.state, slots, contexts, known, computed, turns, leaders, ids, limits)
         if together:
             self._assign_pages()
             settings = self.settings
             self.state = self.engine.prefill_slots(params, self.state, settings.prefill_rows, settings.prefill_chunk)
-            if (sources != slots)[: len(fresh)].any():
-                self.state = self.engine.copy_slots(self.state, sources, slots)
+            self._copy(copies)
         return int((known - 1 - computed)[: len(fresh)].sum())
+
+    def _copy(self, copies: dict[int, int]) -> None:
+        """Slots take over what others hold, so many at one time as are computed side by side."""
+        rows, targets = self.settings.prefill_rows, list(copies)
+        for start in range(0, len(targets), rows):
+            piece = targets[start : start + rows]
+            slots = np.array(piece + [self.engine.spec.slots] * (rows - len(piece)), np.int32)
+            sources = np.array([copies[slot] for slot in piece] + [0] * (rows - len(piece)), np.int32)
+            self.state = self.engine.copy_slots(self.state, sources, slots)
