@@ -132,6 +132,8 @@ def test_eight_devices_give_the_run_of_one(tmp_path, task):
     rows = [[runs.untimed(row) for row in runs.rows(tmp_path / name)] for name in ("one", "eight")]
     assert sum(row.get("train/updates", 0) for row in rows[0]) > 0
     for one, eight in zip(*rows, strict=True):
+        # Samples of one prompt share its context within a part of the mesh: in more parts it is computed more often.
+        assert one.pop("rollout/prefill_tokens", 0) <= eight.pop("rollout/prefill_tokens", 0)
         assert one == pytest.approx(eight, abs=1e-4)
 
 

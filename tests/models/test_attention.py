@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ulorl_jax.models.attention import blockwise_attention, cached_attention, packed_attention
+from ulorl_jax.models.attention import Stretch, blockwise_attention, cached_attention, packed_attention
 
 H, K, D = 4, 2, 8
 
@@ -36,7 +36,7 @@ def test_over_a_cache_a_token_sees_what_lies_at_or_before_its_position():
     q, k, v = arrays(1, (3, 2, H, D), (3, 7, K, D), (3, 7, K, D))
     positions = np.array([[0, 1], [3, 4], [5, 6]])
     visible = np.arange(7) <= positions[:, :, None]
-    got = cached_attention(q, k.transpose(0, 2, 3, 1), v.swapaxes(1, 2), jnp.asarray(positions))
+    got = cached_attention(q, [k.transpose(0, 2, 3, 1)], [v.swapaxes(1, 2)], jnp.asarray(positions))
     np.testing.assert_allclose(got, by_loops(q, k, v, visible), atol=1e-5)
 
 
@@ -46,13 +46,13 @@ def test_what_the_cache_holds_beyond_a_position_is_never_seen():
     old_k, old_v = k.copy(), v.copy()
     old_k[..., 4:], old_v[:, :, 4:] = 1e6, -1e6
     at = jnp.array([[3]])
-    np.testing.assert_array_equal(cached_attention(q, k, v, at), cached_attention(q, old_k, old_v, at))
+    np.testing.assert_array_equal(cached_attention(q, [k], [v], at), cached_attention(q, [old_k], [old_v], at))
 
 
 def test_one_sample_packed_equals_the_same_over_a_cache():
     q, k, v = arrays(3, (2, 6, H, D), (2, 6, K, D), (2, 6, K, D))
     positions = jnp.broadcast_to(jnp.arange(6), (2, 6))
-    over_cache = cached_attention(q, k.transpose(0, 2, 3, 1), v.swapaxes(1, 2), positions)
+    over_cache = cached_attention(q, [k.transpose(0, 2, 3, 1)], [v.swapaxes(1, 2)], positions)
     np.testing.assert_allclose(packed_attention(q, k, v, jnp.ones((2, 6), int)), over_cache, atol=1e-6)
 
 
@@ -69,13 +69,13 @@ def blocks_of(cache, size):
         block = jax.lax.dynamic_slice_in_dim(cache, i * size, size, axis=3).swapaxes(2, 3)
         return block[0], block[1]
 
-    return read
+    return [Stretch(0, cache.shape[3], read)]
 
 
 def test_block_by_block_is_the_same_as_at_once():
     q, k, v = arrays(5, (3, 2, H, D), (3, K, 12, D), (3, K, 12, D))
     positions = jnp.array([[0, 1], [3, 4], [9, 10]])
-    whole = cached_attention(q, k.swapaxes(2, 3), v, positions)
+    whole = cached_attention(q, [k.swapaxes(2, 3)], [v], positions)
     for size in (1, 3, 4, 12):
         got = blockwise_attention(q, blocks_of(jnp.stack([k, v]), size), positions, size)
         np.testing.assert_allclose(got, whole, atol=1e-5)
@@ -86,4 +86,4 @@ def test_a_block_beyond_the_longest_context_is_never_read():
     positions = jnp.array([[2], [7]])
     poisoned = jnp.stack([k, v]).at[:, :, :, 8:].set(jnp.nan)  # NaN times a weight of 0 would be NaN
     got = blockwise_attention(q, blocks_of(poisoned, 4), positions, 4)
-    np.testing.assert_allclose(got, cached_attention(q, k.swapaxes(2, 3), v, positions), atol=1e-5)
+    np.testing.assert_allclose(got, cached_attention(q, [k.swapaxes(2, 3)], [v], positions), atol=1e-5)

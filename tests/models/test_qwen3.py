@@ -189,7 +189,7 @@ def test_prefill_and_decode_give_the_hidden_states_of_the_packed_forward(config)
     # Rows are padded to one width with ids that leave no trace.
     context = np.where(np.arange(width) < lengths[:, None], tokens[:, :width], 95).astype(np.int32)
     places = jnp.broadcast_to(jnp.arange(width), (3, width))
-    hidden, cache = step(Lanes(1, 0, 3, width), context, places, init_cache(config, 3, total))
+    hidden, cache = step(Lanes(1, 0, 3, width), context, places, init_cache(config, 3, total, unstacked=False))
     for row, length in enumerate(lengths):
         np.testing.assert_allclose(hidden[row, :length], wanted[row, :length], atol=1e-5)
     rows = np.arange(3)

@@ -4,7 +4,10 @@ Queries `[B, T, H, d]` come already scaled by d ** -0.5; K key heads each serve 
 query heads. Softmax is in fp32 whatever the inputs are.
 """
 
-from collections.abc import Callable
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -29,37 +32,57 @@ def packed_attention(q: jax.Array, k: jax.Array, v: jax.Array, sample_ids: jax.A
     return _attend(q, k.swapaxes(1, 2), v.swapaxes(1, 2), visible)
 
 
-def cached_attention(q: jax.Array, k: jax.Array, v: jax.Array, positions: jax.Array) -> jax.Array:
+def cached_attention(
+    q: jax.Array, keys: Sequence[jax.Array], values: Sequence[jax.Array], positions: jax.Array
+) -> jax.Array:
     """Attention of new tokens over a cache that already holds their own keys and values.
 
     Args:
       q: `[B, T, H, d]`, scaled; T = 1 when decoding.
-      k: `[B, K, d, W]`, the cache; index w holds the token at position w. Keys lie so that both products multiply
-        plain matrices; XLA's CPU backend takes twice as long where one is transposed.
-      v: `[B, K, W, d]`, the same.
+      keys: `[B, K, d, w]` each, the cache in stretches: index w of all of them, one after the other, holds the token
+        at position w. Keys lie so that both products multiply plain matrices; XLA's CPU backend takes twice as long
+        where one is transposed.
+      values: `[B, K, w, d]` each, the same.
       positions: `[B, T]` i32, position of each query; it sees w <= position.
 
     Returns:
       `[B, T, H, d]`.
     """
     batch, length, heads, head_dim = q.shape
-    kv_heads, width = v.shape[1:3]
+    kv_heads = keys[0].shape[1]
     shape = (batch, kv_heads, heads // kv_heads, length)
     grouped = q.reshape(batch, length, kv_heads, heads // kv_heads, head_dim).transpose(0, 2, 3, 1, 4)
     # Not einsum: it may swap the operands, and then a result with one column per query head has to be turned round.
-    every = ((0, 1), (0, 1))
+    product = functools.partial(jax.lax.dot_general, dimension_numbers=(((3,), (2,)), ((0, 1), (0, 1))))
     rows = grouped.reshape(batch, kv_heads, -1, head_dim)
-    scores = jax.lax.dot_general(rows, k, (((3,), (2,)), every), preferred_element_type=jnp.float32)
-    visible = jnp.arange(width) <= positions[:, :, None]
-    scores = jnp.where(visible[:, None, None], scores.reshape(*shape, width), MASKED)
-    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype).reshape(batch, kv_heads, -1, width)
-    out = jax.lax.dot_general(weights, v, (((3,), (2,)), every)).reshape(*shape, head_dim)
-    return out.transpose(0, 3, 1, 2, 4).reshape(q.shape)
+    scores = jnp.concatenate([product(rows, k, preferred_element_type=jnp.float32) for k in keys], axis=-1)
+    visible = jnp.arange(scores.shape[-1]) <= positions[:, :, None]
+    scores = jnp.where(visible[:, None, None], scores.reshape(*shape, -1), MASKED)
+    weights = jax.nn.softmax(scores, axis=-1).astype(q.dtype).reshape(batch, kv_heads, rows.shape[2], -1)
+    ends = list(itertools.accumulate(v.shape[2] for v in values))
+    pieces = [product(w, v) for w, v in zip(jnp.split(weights, ends[:-1], axis=-1), values, strict=True)]
+    return sum(pieces[1:], pieces[0]).reshape(*shape, head_dim).transpose(0, 3, 1, 2, 4).reshape(q.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stretch:
+    """Consecutive positions of a cache, read block by block.
+
+    Attributes:
+      start: the first position.
+      width: how many there are.
+      read: of a block's number i (`[]` i32): its keys and values, `[B, n, K, d]` each, of positions start + i * n and
+        on; beyond the width they are not looked at.
+    """
+
+    start: int
+    width: int
+    read: Callable[[jax.Array], tuple[jax.Array, jax.Array]]
 
 
 def blockwise_attention(
     q: jax.Array,
-    read: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
+    stretches: Sequence[Stretch],
     positions: jax.Array,
     block: int,
 ) -> jax.Array:
@@ -70,7 +93,7 @@ def blockwise_attention(
 
     Args:
       q: `[B, T, H, d]`, scaled; T = 1 when decoding.
-      read: of a block's number i (`[]` i32): its keys and values, `[B, n, K, d]` each, of positions i * n and on.
+      stretches: of the cache, from position 0 on without a gap.
       positions: `[B, T]` i32, position of each query; it sees what lies at its position and before.
       block: n, tokens in a block.
 
@@ -78,14 +101,15 @@ def blockwise_attention(
       `[B, T, H, d]`.
     """
     batch, length, heads, head_dim = q.shape
-    kv_heads = jax.eval_shape(read, jnp.int32(0))[0].shape[2]
+    kv_heads = jax.eval_shape(stretches[0].read, jnp.int32(0))[0].shape[2]
     grouped = q.reshape(batch, length, kv_heads, heads // kv_heads, head_dim)
 
-    def step(i, carry):
+    def step(stretch, i, carry):
         top, total, out = carry
-        k, v = read(i)
+        k, v = stretch.read(i)
         scores = jnp.einsum("btkgd,bwkd->bkgtw", grouped, k, preferred_element_type=jnp.float32)
-        visible = i * block + jnp.arange(block) <= positions[:, :, None]
+        at = i * block + jnp.arange(block)
+        visible = (at < stretch.width) & (stretch.start + at <= positions[:, :, None])
         scores = jnp.where(visible[:, None, None], scores, MASKED)
         higher = jnp.maximum(top, jnp.max(scores, axis=-1))
         # Block 0 holds a visible position of every query: from there on `higher` is finite and MASKED weighs 0.
@@ -95,8 +119,11 @@ def blockwise_attention(
         return higher, total * fade + jnp.sum(weights, axis=-1), out * fade[..., None] + new
 
     zeros = jnp.zeros((batch, kv_heads, heads // kv_heads, length), jnp.float32)
-    start = zeros + MASKED, zeros, jnp.zeros((*zeros.shape, head_dim), jnp.float32)
-    _, total, out = jax.lax.fori_loop(0, jnp.max(positions) // block + 1, step, start)
+    carry = zeros + MASKED, zeros, jnp.zeros((*zeros.shape, head_dim), jnp.float32)
+    for stretch in stretches:
+        seen = jnp.minimum(jnp.max(positions) + 1 - stretch.start, stretch.width)
+        carry = jax.lax.fori_loop(0, (seen + block - 1) // block, functools.partial(step, stretch), carry)
+    _, total, out = carry
     return (out / total[..., None]).transpose(0, 3, 1, 2, 4).reshape(q.shape).astype(q.dtype)
 
 

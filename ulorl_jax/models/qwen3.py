@@ -28,8 +28,8 @@ from ulorl_jax.models.rms_norm import rms_norm
 from ulorl_jax.models.rope import RopeScaling, apply_rope, rope_angles
 
 PyTree = Any
-# (q [B,T,H,d], k [B,T,K,d], v [B,T,K,d], cache, layer []) -> (out [B,T,H,d], cache)
-Attend = Callable[[jax.Array, jax.Array, jax.Array, PyTree, jax.Array], tuple[jax.Array, PyTree]]
+# (q [B,T,H,d], k [B,T,K,d], v [B,T,K,d], cache, layer []) -> (out [B,T,H,d], cache); layer is an int where unstacked
+Attend = Callable[[jax.Array, jax.Array, jax.Array, PyTree, Any], tuple[jax.Array, PyTree]]
 # (x, *logical axes) -> x with that sharding; see mesh.Layout.constrain
 Constrain = Callable[..., jax.Array]
 
@@ -303,11 +303,10 @@ def _run(params, config, tokens, positions, attend, cache, constrain):
             out = linear(jax.nn.silu(linear(h, w["gate"])) * linear(h, w["up"]), w["down"])
         return (constrain(x + out, "rows", None, None), cache), None
 
-    layer = jax.checkpoint(layer, policy=REMAT[c.remat])
     if isinstance(params["layers"], tuple):
         for index, weights in enumerate(params["layers"]):
             (x, cache), _ = layer((x, cache), (weights, index))
     else:
         scanned = (params["layers"], jnp.arange(c.num_hidden_layers))
-        (x, cache), _ = jax.lax.scan(layer, (x, cache), scanned)
+        (x, cache), _ = jax.lax.scan(jax.checkpoint(layer, policy=REMAT[c.remat]), (x, cache), scanned)
     return rms_norm(x, params["final_norm"], c.rms_norm_eps), cache

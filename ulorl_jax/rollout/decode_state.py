@@ -114,3 +114,8 @@ class EngineSpec:
     def parts(self) -> int:
         """Into how many the mesh splits the slots, and the pages with them."""
         return self.layout.ways("slots")
+
+    @property
+    def unstacked(self) -> bool:
+        """Whether the layers run one by one and not in a scan: see `qwen3.unstack_layers`."""
+        return self.layout.mesh.devices.flat[0].platform == "cpu"

@@ -67,7 +67,7 @@ def init_state(spec: EngineSpec, seed: int) -> DecodeState:
     if spec.pages.count:
         cache = paged_cache.init_cache(spec.model, spec.slots, spec.width, spec.pages, spec.parts)
     else:
-        cache = kv_cache.init_cache(spec.model, spec.slots, spec.width)
+        cache = kv_cache.init_cache(spec.model, spec.slots, spec.width, spec.unstacked)
     key = jax.random.key(seed)
     state = DecodeState(
         cache=cache,
@@ -152,7 +152,7 @@ def prefill(spec: EngineSpec, params, tokens, length, existing: Prefix | None) -
     # The last token of an existing prefix has its keys and values already: go on after it.
     start = jnp.int32(0) if existing is None else existing.length + 1
     held = 0 if existing is None else existing.cache.width
-    cache = kv_cache.init_cache(spec.model, 1, held + len(tokens))
+    cache = kv_cache.init_cache(spec.model, 1, held + len(tokens), spec.unstacked)
     if existing is not None:
         cache = kv_cache.insert(cache, existing.cache, jnp.int32(0))
     positions = start + jnp.arange(len(tokens))

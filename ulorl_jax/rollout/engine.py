@@ -48,13 +48,9 @@ class PolicyEngine(engine_api.Engine):
                 f"{parts} pages, {least} or more, or 0 for none"
             )
 
-    def prepare(self, params: PyTree) -> PyTree:
-        """Parameters as this machine decodes fastest with them: on a CPU with the layers unstacked.
-
-        Args:
-          params: in the decoding layout. The same ones given again cost nothing.
-        """
-        if self.spec.layout.mesh.devices.flat[0].platform != "cpu":
+    def _prepare(self, params: PyTree) -> PyTree:
+        """Parameters as this machine decodes fastest with them; the same ones given again cost nothing."""
+        if not self.spec.unstacked:
             return params
         if params is not self._given:
             self._given = self._prepared = None  # before there are new ones, the old ones may go
@@ -121,7 +117,7 @@ class PolicyEngine(engine_api.Engine):
           The new state.
         """
         chunk = min(chunk, self.spec.width)
-        return decoding.prefill_slots(self.spec, params, state, self._per_part(rows), chunk)
+        return decoding.prefill_slots(self.spec, self._prepare(params), state, self._per_part(rows), chunk)
 
     def _per_part(self, rows: int) -> int:
         """Contexts that a part computes side by side."""
@@ -184,6 +180,7 @@ class PolicyEngine(engine_api.Engine):
         """
         steps, patience = (max_tokens if value is None else value for value in (steps, patience))
         rows, chunk = self._per_part(rows) if rows else 0, min(chunk, self.spec.width)
+        params = self._prepare(params)
         return decoding.generate_segment(self.spec, params, decode_state, max_tokens, rows, chunk, steps, patience)
 
     # JetStream's own verbs.
@@ -194,7 +191,7 @@ class PolicyEngine(engine_api.Engine):
         width = len(tokens) + (existing_prefix.cache.width if existing_prefix else 0)
         if width > self.spec.width:
             raise ValueError(f"a context of {width} padded tokens does not fit a slot of {self.spec.width}")
-        return decoding.prefill(self.spec, params, tokens, true_length, existing_prefix)
+        return decoding.prefill(self.spec, self._prepare(params), tokens, true_length, existing_prefix)
 
     def insert(self, prefix: Prefix, decode_state: DecodeState, slot: int) -> DecodeState:
         """One prefilled context into one slot; the slot number seeds its draws.
@@ -206,7 +203,7 @@ class PolicyEngine(engine_api.Engine):
 
     def generate(self, params: PyTree, decode_state: DecodeState) -> tuple[DecodeState, Any]:
         """One token for every slot; see `engine_api.Engine.generate`."""
-        decode_state, data = decoding.generate(self.spec, params, decode_state)
+        decode_state, data = decoding.generate(self.spec, self._prepare(params), decode_state)
         return decode_state, engine_api.ResultTokens(data, (0, 1), (1, 2), (2, 3), 1)
 
     def load_params(self, params: PyTree) -> PyTree:

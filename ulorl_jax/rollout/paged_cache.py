@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from ulorl_jax.mesh import Layout
-from ulorl_jax.models.attention import blockwise_attention
+from ulorl_jax.models.attention import Stretch, blockwise_attention
 from ulorl_jax.models.qwen3 import Attend, Qwen3Config
 from ulorl_jax.rollout.kv_cache import KVCache
 from ulorl_jax.rollout.lanes import Chunk, Lanes
@@ -119,8 +119,10 @@ def make_attend(lanes: Lanes, positions: jax.Array, decoding: jax.Array, chunk: 
                 return kernel_attention(q[:, 0], pages[0], sequences)[:, None], pages, scales
 
             def look(q, table, positions):
-                read = functools.partial(_read, pages, scales, layer, _padded(table, size, none), q.dtype)
-                return blockwise_attention(q, read, positions, _block(size))
+                table = _padded(table, size, none)
+                read = functools.partial(_read, pages, scales, layer, table, q.dtype)
+                whole = Stretch(0, table.shape[1] * size, read)
+                return blockwise_attention(q, [whole], positions, _block(size))
 
             decoded, new = mine.split(q[:, 0])
             if mine.slots:
@@ -164,7 +166,7 @@ def insert(cache: PagedCache, prefix: KVCache, slot: jax.Array, writes: jax.Arra
         return _write(pages, scales, new, (0, jnp.arange(new.shape[0])[:, None], to))
 
     pool = (AXES, None if cache.scales is None else _SCALES)
-    arguments = (jnp.arange(parts), cache.pages, cache.scales, prefix.k, prefix.v, slot, writes)
+    arguments = (jnp.arange(parts), cache.pages, cache.scales, *prefix.whole(), slot, writes)
     inputs = (("slots",), *pool, _PREFIX, _PREFIX, (), (None,))
     pages, scales = _per_part(local, layout, inputs, pool)(*arguments)
     return PagedCache(pages, scales, cache.table.at[slot].set(writes))

@@ -102,7 +102,6 @@ class SegmentRollout:
           The samples that finished (EOS or limit), in the order of their ends, lowest slot first; the others stay in
           the pool, one segment longer. And metrics: tokens, decode steps, seconds.
         """
-        params = self.engine.prepare(params)
         pool, room, drawn = self.pool, self.room, DrawnTokens(self.engine.spec.slots, self.settings.segment_length)
         room.begin()
         self._turn = 0  # all that was filled in earlier segments is computed
