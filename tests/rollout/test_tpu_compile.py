@@ -50,7 +50,7 @@ def compile_programs(axis: str, ways: int) -> None:
     number = jax.ShapeDtypeStruct((), jnp.int32, sharding=layout.sharding())
     with jax.set_mesh(mesh):
         for lowered in (
-            decoding.generate_segment.lower(spec, params, state, 64, 128, number, number),
+            decoding.generate_segment.lower(spec, params, state, 64, 1, 128, number, number),
             decoding.prefill_slots.lower(spec, params, state, 4, 256),
         ):
             memory = lowered.compile().memory_analysis()
