@@ -63,13 +63,16 @@ def test_scores_a_thousand_apart_stay_finite_in_bfloat16():
 
 
 def blocks_of(cache, size):
-    """Block i of a cache [B, K, W, d] as `blockwise_attention` reads it."""
+    """A cache [2, B, K, W, d] as `blockwise_attention` reads it, in two stretches."""
 
-    def read(i):
-        block = jax.lax.dynamic_slice_in_dim(cache, i * size, size, axis=3).swapaxes(2, 3)
-        return block[0], block[1]
+    def stretch(start, end):
+        def read(first):
+            block = jax.lax.dynamic_slice_in_dim(cache, start + first, min(size, end - start), axis=3)
+            return block[0].swapaxes(2, 3), block[1]
 
-    return [Stretch(0, cache.shape[3], read)]
+        return Stretch(start, end - start, min(size, end - start), read)
+
+    return [stretch(0, 7), stretch(7, cache.shape[3])]
 
 
 def test_block_by_block_is_the_same_as_at_once():
@@ -77,7 +80,7 @@ def test_block_by_block_is_the_same_as_at_once():
     positions = jnp.array([[0, 1], [3, 4], [9, 10]])
     whole = cached_attention(q, [k.swapaxes(2, 3)], [v], positions)
     for size in (1, 3, 4, 12):
-        got = blockwise_attention(q, blocks_of(jnp.stack([k, v]), size), positions, size)
+        got = blockwise_attention(q, blocks_of(jnp.stack([k, v]), size), positions)
         np.testing.assert_allclose(got, whole, atol=1e-5)
 
 
@@ -85,5 +88,5 @@ def test_a_block_beyond_the_longest_context_is_never_read():
     q, k, v = arrays(6, (2, 1, H, D), (2, K, 12, D), (2, K, 12, D))
     positions = jnp.array([[2], [7]])
     poisoned = jnp.stack([k, v]).at[:, :, :, 8:].set(jnp.nan)  # NaN times a weight of 0 would be NaN
-    got = blockwise_attention(q, blocks_of(poisoned, 4), positions, 4)
+    got = blockwise_attention(q, blocks_of(poisoned, 1), positions)
     np.testing.assert_allclose(got, cached_attention(q, [k.swapaxes(2, 3)], [v], positions), atol=1e-5)

@@ -52,15 +52,13 @@ def cached_attention(
     kv_heads = keys[0].shape[1]
     shape = (batch, kv_heads, heads // kv_heads, length)
     grouped = q.reshape(batch, length, kv_heads, heads // kv_heads, head_dim).transpose(0, 2, 3, 1, 4)
-    # Not einsum: it may swap the operands, and then a result with one column per query head has to be turned round.
-    product = functools.partial(jax.lax.dot_general, dimension_numbers=(((3,), (2,)), ((0, 1), (0, 1))))
     rows = grouped.reshape(batch, kv_heads, -1, head_dim)
-    scores = jnp.concatenate([product(rows, k, preferred_element_type=jnp.float32) for k in keys], axis=-1)
+    scores = jnp.concatenate([_product(rows, k, preferred_element_type=jnp.float32) for k in keys], axis=-1)
     visible = jnp.arange(scores.shape[-1]) <= positions[:, :, None]
     scores = jnp.where(visible[:, None, None], scores.reshape(*shape, -1), MASKED)
     weights = jax.nn.softmax(scores, axis=-1).astype(q.dtype).reshape(batch, kv_heads, rows.shape[2], -1)
     ends = list(itertools.accumulate(v.shape[2] for v in values))
-    pieces = [product(w, v) for w, v in zip(jnp.split(weights, ends[:-1], axis=-1), values, strict=True)]
+    pieces = [_product(w, v) for w, v in zip(jnp.split(weights, ends[:-1], axis=-1), values, strict=True)]
     return sum(pieces[1:], pieces[0]).reshape(*shape, head_dim).transpose(0, 3, 1, 2, 4).reshape(q.shape)
 
 
@@ -71,21 +69,18 @@ class Stretch:
     Attributes:
       start: the first position.
       width: how many there are.
-      read: of a block's number i (`[]` i32): its keys and values, `[B, n, K, d]` each, of positions start + i * n and
-        on; beyond the width they are not looked at.
+      block: n, how many are read together, at most the width.
+      read: of where a block begins, counted from the start (`[]` i32, at most width - n): its keys `[B, K, d, n]` and
+        values `[B, K, n, d]`.
     """
 
     start: int
     width: int
+    block: int
     read: Callable[[jax.Array], tuple[jax.Array, jax.Array]]
 
 
-def blockwise_attention(
-    q: jax.Array,
-    stretches: Sequence[Stretch],
-    positions: jax.Array,
-    block: int,
-) -> jax.Array:
+def blockwise_attention(q: jax.Array, stretches: Sequence[Stretch], positions: jax.Array) -> jax.Array:
     """The same over a cache that is read block by block: the cost follows the longest context, not the cache's width.
 
     The softmax is summed up as the blocks come by; a block beyond the longest context is never read, and one beyond
@@ -95,36 +90,44 @@ def blockwise_attention(
       q: `[B, T, H, d]`, scaled; T = 1 when decoding.
       stretches: of the cache, from position 0 on without a gap.
       positions: `[B, T]` i32, position of each query; it sees what lies at its position and before.
-      block: n, tokens in a block.
 
     Returns:
       `[B, T, H, d]`.
     """
     batch, length, heads, head_dim = q.shape
-    kv_heads = jax.eval_shape(stretches[0].read, jnp.int32(0))[0].shape[2]
-    grouped = q.reshape(batch, length, kv_heads, heads // kv_heads, head_dim)
+    kv_heads = jax.eval_shape(stretches[0].read, jnp.int32(0))[0].shape[1]
+    shape = (batch, kv_heads, heads // kv_heads, length)
+    rows = q.reshape(batch, length, kv_heads, -1, head_dim).transpose(0, 2, 3, 1, 4).reshape(*shape[:2], -1, head_dim)
 
     def step(stretch, i, carry):
         top, total, out = carry
-        k, v = stretch.read(i)
-        scores = jnp.einsum("btkgd,bwkd->bkgtw", grouped, k, preferred_element_type=jnp.float32)
-        at = i * block + jnp.arange(block)
-        visible = (at < stretch.width) & (stretch.start + at <= positions[:, :, None])
+        first = jnp.minimum(i * stretch.block, stretch.width - stretch.block)
+        k, v = stretch.read(first)
+        scores = _product(rows, k, preferred_element_type=jnp.float32).reshape(*shape, -1)
+        at = first + jnp.arange(stretch.block)
+        visible = (at >= i * stretch.block) & (stretch.start + at <= positions[:, :, None])
         scores = jnp.where(visible[:, None, None], scores, MASKED)
         higher = jnp.maximum(top, jnp.max(scores, axis=-1))
         # Block 0 holds a visible position of every query: from there on `higher` is finite and MASKED weighs 0.
         weights = jnp.exp(scores - higher[..., None])
         fade = jnp.exp(top - higher)
-        new = jnp.einsum("bkgtw,bwkd->bkgtd", weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
+        flat = weights.astype(v.dtype).reshape(*rows.shape[:3], -1)
+        new = _product(flat, v, preferred_element_type=jnp.float32).reshape(out.shape)
         return higher, total * fade + jnp.sum(weights, axis=-1), out * fade[..., None] + new
 
-    zeros = jnp.zeros((batch, kv_heads, heads // kv_heads, length), jnp.float32)
-    carry = zeros + MASKED, zeros, jnp.zeros((*zeros.shape, head_dim), jnp.float32)
+    zeros = jnp.zeros(shape, jnp.float32)
+    carry = zeros + MASKED, zeros, jnp.zeros((*shape, head_dim), jnp.float32)
     for stretch in stretches:
         seen = jnp.minimum(jnp.max(positions) + 1 - stretch.start, stretch.width)
-        carry = jax.lax.fori_loop(0, (seen + block - 1) // block, functools.partial(step, stretch), carry)
+        blocks = (seen + stretch.block - 1) // stretch.block
+        carry = jax.lax.fori_loop(0, blocks, functools.partial(step, stretch), carry)
     _, total, out = carry
     return (out / total[..., None]).transpose(0, 3, 1, 2, 4).reshape(q.shape).astype(q.dtype)
+
+
+def _product(x, y, **how):
+    """`[B, K, m, n]` @ `[B, K, n, o]`. Not einsum: it may swap the operands, and then the result has to be turned."""
+    return jax.lax.dot_general(x, y, (((3,), (2,)), ((0, 1), (0, 1))), **how)
 
 
 def _attend(q, k, v, visible):

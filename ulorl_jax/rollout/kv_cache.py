@@ -141,16 +141,23 @@ def make_attend(lanes: Lanes, positions: jax.Array, decoding: jax.Array, chunk: 
         return jax.lax.switch(enough, branches, q[:, None], keys, values)[:, 0]
 
     def look_back(chunk, q, keys, values, n, cuts):  # [R, n, H, d]
-        def stretch(piece, start, end):
-            def read(block):
-                at = block * BLOCK + jnp.arange(BLOCK)[None]
-                k = keys[piece].at[n, chunk.slots[:, None], :, :, at].get(mode="clip")
-                v = values[piece].at[n, chunk.slots[:, None], :, at].get(mode="clip")
-                return k.astype(q.dtype), v.astype(q.dtype)
+        def stretch(keys, values, start, end):
+            size = min(BLOCK, end - start)
 
-            return Stretch(start, end - start, read)
+            def read(first):
+                def of_slot(slot):
+                    k = jax.lax.dynamic_slice(keys, (n, slot, 0, 0, first), (1, 1, *keys.shape[2:4], size))
+                    v = jax.lax.dynamic_slice(
+                        values, (n, slot, 0, first, 0), (1, 1, keys.shape[2], size, keys.shape[3])
+                    )
+                    return k[0, 0].astype(q.dtype), v[0, 0].astype(q.dtype)
 
-        return blockwise_attention(q, [stretch(i, *cut) for i, cut in enumerate(cuts)], chunk.positions, BLOCK)
+                return jax.vmap(of_slot)(chunk.slots)
+
+            return Stretch(start, end - start, size, read)
+
+        pieces = [stretch(*piece) for piece in zip(keys, values, *zip(*cuts, strict=True), strict=True)]
+        return blockwise_attention(q, pieces, chunk.positions)
 
     def attend(q, k, v, cache, layer):
         stacked = len(cache.k) == 1

@@ -121,8 +121,8 @@ def make_attend(lanes: Lanes, positions: jax.Array, decoding: jax.Array, chunk: 
             def look(q, table, positions):
                 table = _padded(table, size, none)
                 read = functools.partial(_read, pages, scales, layer, table, q.dtype)
-                whole = Stretch(0, table.shape[1] * size, read)
-                return blockwise_attention(q, [whole], positions, _block(size))
+                whole = Stretch(0, table.shape[1] * size, _block(size), read)
+                return blockwise_attention(q, [whole], positions)
 
             decoded, new = mine.split(q[:, 0])
             if mine.slots:
@@ -194,16 +194,16 @@ def _write(pages, scales, new, at):
     return pages.at[at].set(values, mode="drop"), scales.at[at].set(new_scales, mode="drop")
 
 
-def _read(pages, scales, layer, table, dtype, block):
-    """Keys and values [C, n, K, d] of every slot's tokens block * n ... of a layer; n of `_block`."""
+def _read(pages, scales, layer, table, dtype, first):
+    """Keys [C, K, d, n] and values [C, K, n, d] of every slot's tokens `first` ... of a layer; n of `_block`."""
     size = pages.shape[3]
     count = _block(size) // size
-    numbers = jax.lax.dynamic_slice_in_dim(table, block * count, count, axis=1)
+    numbers = jax.lax.dynamic_slice_in_dim(table, first // size, count, axis=1)
     found = pages.at[0, layer, numbers].get(mode="clip").astype(dtype)  # [C, count, size, 2 * K, d]
     if scales is not None:
         found *= scales.at[0, layer, numbers].get(mode="clip")[..., None].astype(dtype)
     found = found.reshape(found.shape[0], count * size, -1, 2, found.shape[-1])
-    return found[:, :, :, 0], found[:, :, :, 1]
+    return found[:, :, :, 0].transpose(0, 2, 3, 1), found[:, :, :, 1].swapaxes(1, 2)
 
 
 def _block(size: int) -> int:
