@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.sharding import SingleDeviceSharding
 
 from configs import tiny
 from ulorl_jax.settings import Settings
@@ -202,7 +204,10 @@ def read_checkpoint(folder: str | pathlib.Path) -> Saved:
     arrays = {}
     for item in ("state", "device"):
         if (folder / item).exists():
-            tree = ocp.StandardCheckpointer().restore(folder / item)
+            reader = ocp.StandardCheckpointer()
+            # Onto one device: those it was saved from may be of other processes.
+            like = jax.tree.map(_on_one_device, reader.metadata(folder / item).item_metadata.tree)
+            tree = reader.restore(folder / item, like)
             arrays |= {
                 item + jax.tree_util.keystr(path): np.asarray(leaf)
                 for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
@@ -211,3 +216,7 @@ def read_checkpoint(folder: str | pathlib.Path) -> Saved:
         arrays |= dict(host_arrays)
     host = json.loads((folder / "host" / "about.json").read_text())["host"]
     return Saved(step, arrays, {key: value for key, value in host.items() if key != "seconds"})
+
+
+def _on_one_device(saved: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(saved.shape, saved.dtype, sharding=SingleDeviceSharding(jax.devices()[0]))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import optax
 
@@ -19,6 +20,7 @@ from ulorl_jax.io.tokenizer import Tokenizer
 from ulorl_jax.mesh import Layout, make_mesh
 from ulorl_jax.ops import importance
 from ulorl_jax.ops.losses import ulorl_loss
+from ulorl_jax.processes import first_before_others
 from ulorl_jax.rewards import Judge
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine
 from ulorl_jax.rollout.sampling import Sampling
@@ -222,7 +224,8 @@ def data_sources(settings: Settings, workdir: Path) -> dict[str, list[Source]]:
     make = functools.partial(choose(GENERATORS, d.generate, "data.generate"), heldout=d.heldout_rows)
     # A folder for each, so that a start that is refused later has not replaced another run's questions.
     folder = workdir / "data" / f"seed_{settings.seed}_limit_{settings.rollout.output_limit}"
-    made = make(folder, seed=settings.seed, max_output_tokens=settings.rollout.output_limit)
+    with first_before_others("data"):
+        made = make(folder, seed=settings.seed, max_output_tokens=settings.rollout.output_limit)
     return {split: [Source(split, path, 1.0, "question", "answer", "id")] for split, path in made.items()}
 
 
@@ -239,7 +242,7 @@ def make_workdir(workdir: Path) -> None:
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        probe = workdir / ".writable"
+        probe = workdir / f".writable-{jax.process_index()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
