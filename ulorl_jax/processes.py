@@ -40,14 +40,14 @@ _rounds: collections.Counter[str] = collections.Counter()
 # Python, and says nothing of what to do.
 _LAST_WORDS = """
 import socket, sys
-host, port, said, end = sys.argv[1:]
+host, port, why, end = sys.argv[1:]
 if sys.stdin.read() != "done":
     try:
         socket.create_connection((host, int(port)), 5).close()
-        said = ""
+        why = ""
     except OSError:
         pass
-    print(f"error: {said}{end}", file=sys.stderr)
+    print(f"error: {why}{end}", file=sys.stderr)
 """
 
 
@@ -233,11 +233,12 @@ class _Watch:
         os._exit(1)
 
     def _start_last_words(self) -> subprocess.Popen[str]:
-        me, count = self._index, len(self._names)
-        said = f"process 0 of {count} ({self._names[0]}), which all others need, cannot be reached any more; "
-        end = f"so process {me} of {count} ({self._names[me]}) ended in the middle of its work; {_ADVICE}"
+        me, count, names = self._index, len(self._names), self._names
+        # Of process 0 there is nothing more to find out.
+        why = f"process 0 of {count} ({names[0]}), which all others need, cannot be reached any more, so " if me else ""
+        end = f"process {me} of {count} ({names[me]}) ended in the middle of its work; {_ADVICE}"
         host, _, port = str(distributed.global_state.coordinator_address).rpartition(":")
-        line = [sys.executable, "-ISc", _LAST_WORDS, host.strip("[]"), port, said, end]
+        line = [sys.executable, "-ISc", _LAST_WORDS, host.strip("[]"), port, why, end]
         # A session of its own: Ctrl-C is not meant for it.
         return subprocess.Popen(line, stdin=subprocess.PIPE, text=True, start_new_session=True)
 
