@@ -141,6 +141,14 @@ def wait_for(happened: Callable[[], bool], process: subprocess.Popen, what: str,
         time.sleep(pause)
 
 
+def wait_for_text(read: Callable[[], str], text: str) -> None:
+    """Waits until a text stands in what is read; what ended programs leave to others to print comes a moment later."""
+    until = time.monotonic() + DEADLINE
+    while text not in read():
+        assert time.monotonic() < until, f"{text!r} does not stand in {read()[-2000:]!r}"
+        time.sleep(0.05)
+
+
 def summary(workdir: pathlib.Path) -> dict:
     """summary.json."""
     return json.loads((workdir / "summary.json").read_text())
@@ -197,9 +205,10 @@ def last_checkpoint(workdir: pathlib.Path) -> Saved:
     return read_checkpoint(workdir / "checkpoints")
 
 
-def read_checkpoint(folder: str | pathlib.Path) -> Saved:
-    """The newest checkpoint of a folder, read without knowing the settings of its run."""
-    step = max(int(path.name) for path in pathlib.Path(folder).iterdir() if path.name.isdigit())
+def read_checkpoint(folder: str | pathlib.Path, step: int | None = None) -> Saved:
+    """A checkpoint of a folder, by default the newest, read without knowing the settings of its run."""
+    if step is None:
+        step = max(int(path.name) for path in pathlib.Path(folder).iterdir() if path.name.isdigit())
     folder = pathlib.Path(folder) / str(step)
     arrays = {}
     for item in ("state", "device"):
