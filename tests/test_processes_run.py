@@ -11,16 +11,17 @@ import pytest
 from tests import runs, several
 
 pytestmark = pytest.mark.slow
+SAVED = 5  # the step at which the number of processes changes
 # A kept cache is in the checkpoint; verdicts of the rules are dealt out, in a thread of their own.
-TWICE = {"steps": 6, "rollout.kv": "keep", "verify.kind": "rules", "verify.overlap": True, "checkpoint.every": 3}
-TWICE |= {"evaluation.every": 6, "evaluation.greedy": False, "data.heldout_rows": 4, "mesh.fsdp": -1}
+SETTINGS = {"steps": 7, "rollout.kv": "keep", "verify.kind": "rules", "verify.overlap": True, "checkpoint.every": SAVED}
+SETTINGS |= {"evaluation.every": 7, "evaluation.greedy": False, "data.heldout_rows": 4, "mesh.fsdp": -1}
 
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
     """One process with two devices, with its warm start: what all others must equal."""
     folder = tmp_path_factory.mktemp("one")
-    overrides = runs.task(folder / "task") | TWICE
+    overrides = runs.task(folder / "task") | SETTINGS
     runs.run(folder / "run", overrides, devices=2)
     begun = {"warm_start.steps": 0, "warm_start.checkpoint": str(folder / "run" / "warm_start")}
     return types.SimpleNamespace(workdir=folder / "run", overrides=overrides | begun)
@@ -28,16 +29,19 @@ def one(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory, one):
-    """Two processes with a device each, the second of which is killed once step 3 is saved and step 4 is over."""
+    """Two processes with a device each, the second of which is killed once a step more is over."""
     workdir = tmp_path_factory.mktemp("two") / "run"
     both = several.start_run(workdir, one.overrides | {"steps": 1000}, 2)
-    saved = lambda: 3 in runs.checkpoint_steps(workdir) and runs.num_rows(workdir) > 4  # noqa: E731
-    runs.wait_for(saved, both.processes[0], "step 4")
+
+    def is_a_step_further() -> bool:
+        return SAVED in runs.checkpoint_steps(workdir) and runs.num_rows(workdir) > SAVED + 1
+
+    runs.wait_for(is_a_step_further, both.processes[0], f"step {SAVED + 1}")
     both.kill(1)
     began = time.monotonic()
     codes = both.codes()
     for step in runs.checkpoint_steps(workdir):
-        if step > 3:  # it may have come further before it was killed
+        if step > SAVED:  # it may have come further before it was killed
             shutil.rmtree(workdir / "checkpoints" / str(step))
     return types.SimpleNamespace(workdir=workdir, both=both, codes=codes, seconds=time.monotonic() - began)
 
@@ -59,11 +63,11 @@ def assert_close(workdir, other, step):
     rows = [runs.rows(path)[1 : step + 1] for path in (workdir, other)]
     for name in ("reward/mean", "train/updates", "ledger/trained", "rollout/len_mean", "groups/informative"):
         assert [row.get(name) for row in rows[0]] == [row.get(name) for row in rows[1]]
-    assert sum(row["train/updates"] for row in rows[0]) >= 2
+    assert sum(row["train/updates"] for row in rows[0]) >= 3
 
 
 def test_two_processes_draw_judge_and_train_as_one_with_as_many_devices(one, two):
-    assert_close(one.workdir, two.workdir, 3)
+    assert_close(one.workdir, two.workdir, SAVED)
     assert "steps" not in two.both.said(1, "out"), "process 0 alone speaks"
 
 
@@ -82,5 +86,5 @@ def test_what_two_processes_saved_any_number_goes_on_with(tmp_path, one, two, co
         runs.run(workdir, one.overrides, devices=2)
     else:
         assert several.start_run(workdir, one.overrides, count).codes() == [0] * count
-    assert runs.checkpoint_steps(workdir)[-1] == 6
-    assert_close(one.workdir, workdir, 6)
+    assert runs.checkpoint_steps(workdir)[-1] == 7
+    assert_close(one.workdir, workdir, 7)

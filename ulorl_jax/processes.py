@@ -79,6 +79,27 @@ def gather(name: str, value: Any) -> list[Any]:
     return [said[index] for index in range(jax.process_count())]
 
 
+def demand_same(name: str, values: dict[str, Any]) -> None:
+    """Refuses processes that were started as parts of different runs.
+
+    Args:
+      name: of the values, for messages; see `gather`.
+      values: this process's.
+
+    Raises:
+      ValueError: another process has others; raised in all.
+    """
+    first, *others = gather(name, values)
+    for index, other in enumerate(others, start=1):
+        differ = [key for key in first | other if first.get(key) != other.get(key)]
+        if differ:
+            shown = ", ".join(f"{key} ({other.get(key)!r}, not {first.get(key)!r})" for key in differ[:3])
+            raise ValueError(
+                f"process {index} has other {name} than process 0: {shown}; start all with the same command, "
+                f"--process_id aside"
+            )
+
+
 @contextlib.contextmanager
 def first_before_others(name: str) -> Iterator[None]:
     """Process 0 goes through the block, then the others, who find what it made.
@@ -152,7 +173,14 @@ def joined(processes: str, process_id: int | None, coordinator: str | None) -> I
     jax.config.update("jax_enable_preemption_service", False)
     number = None if processes == "auto" else int(processes)
     # Should our own watch be held up, jax's ends the process: later, and with fewer words.
-    jax.distributed.initialize(coordinator, number, process_id, heartbeat_timeout_seconds=int(SILENCE_S * 1.6))
+    silence = int(SILENCE_S * 1.6)
+    try:
+        jax.distributed.initialize(coordinator, number, process_id, heartbeat_timeout_seconds=silence)
+    except ValueError as error:
+        raise ValueError(
+            f"--processes={processes}: jax does not know who is who ({error}); give a number of --processes, "
+            f"--process_id (from 0) and --coordinator (host:port of process 0)"
+        ) from error
     watch = _Watch()
     try:
         yield
@@ -181,6 +209,8 @@ class _Watch:
         """Ends this process, which cannot go on; the others hear why."""
         if isinstance(error, SystemExit) and isinstance(error.code, str):
             why = error.code.removeprefix("error: ")
+        elif isinstance(error, KeyboardInterrupt):
+            why = "it was interrupted"
         else:
             why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             traceback.print_exception(error)
@@ -248,4 +278,8 @@ class _Watch:
 
 
 def _client() -> Any:
-    return distributed.global_state.client
+    client = distributed.global_state.client
+    if client is None:  # a TPU slice tells jax of its other hosts, but jax.distributed has to be asked for
+        count = jax.process_count()
+        raise ValueError(f"the devices belong to {count} processes; start each of them with --processes=auto")
+    return client
