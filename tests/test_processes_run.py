@@ -11,10 +11,17 @@ import pytest
 from tests import runs, several
 
 pytestmark = pytest.mark.slow
-SAVED = 5  # the step at which the number of processes changes
+SAVED = 6  # the step at which the number of processes changes
 # A kept cache is in the checkpoint; verdicts of the rules are dealt out, in a thread of their own.
-SETTINGS = {"steps": 7, "rollout.kv": "keep", "verify.kind": "rules", "verify.overlap": True, "checkpoint.every": SAVED}
-SETTINGS |= {"evaluation.every": 7, "evaluation.greedy": False, "data.heldout_rows": 4, "mesh.fsdp": -1}
+SETTINGS = {
+    "steps": 8,
+    "rollout.samples_per_prompt": 4,
+    "rollout.kv": "keep",
+    "verify.kind": "rules",
+    "verify.overlap": True,
+    "checkpoint.every": SAVED,
+}
+SETTINGS |= {"evaluation.every": 8, "evaluation.greedy": False, "data.heldout_rows": 4, "mesh.fsdp": -1}
 
 
 @pytest.fixture(scope="module")
@@ -86,5 +93,5 @@ def test_what_two_processes_saved_any_number_goes_on_with(tmp_path, one, two, co
         runs.run(workdir, one.overrides, devices=2)
     else:
         assert several.start_run(workdir, one.overrides, count).codes() == [0] * count
-    assert runs.checkpoint_steps(workdir)[-1] == 7
-    assert_close(one.workdir, workdir, 7)
+    assert runs.checkpoint_steps(workdir)[-1] == 8
+    assert_close(one.workdir, workdir, 8)

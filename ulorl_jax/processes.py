@@ -172,8 +172,9 @@ def joined(processes: str, process_id: int | None, coordinator: str | None) -> I
     # Its handler of SIGTERM would take the place of ours, which all processes agree on.
     jax.config.update("jax_enable_preemption_service", False)
     number = None if processes == "auto" else int(processes)
-    # Should our own watch be held up, jax's ends the process: later, and with fewer words.
-    silence = int(SILENCE_S * 1.6)
+    # Should our own watch be held up, jax's ends the process: later, and with fewer words. It hears of a process in
+    # every half of its deadline only, so it may strike when half of it is over.
+    silence = int(2 * (SILENCE_S + 4 * _FAREWELL_S))
     try:
         jax.distributed.initialize(coordinator, number, process_id, heartbeat_timeout_seconds=silence)
     except ValueError as error:
