@@ -174,6 +174,13 @@ def joined(processes: str, process_id: int | None, coordinator: str | None) -> I
     number = None if processes == "auto" else int(processes)
     # Should our own watch be held up, jax's ends the process: later, and with fewer words. It hears of a process in
     # every half of its deadline only, so it may strike when half of it is over.
+    if processes != "auto":
+        # jax itself says nothing while it looks, and ends with an abort.
+        print(
+            f"process {process_id} of {processes} looks for process 0 at {coordinator}, for 5 minutes at most",
+            file=sys.stderr,
+            flush=True,
+        )
     silence = int(2 * (SILENCE_S + 4 * _FAREWELL_S))
     try:
         jax.distributed.initialize(coordinator, number, process_id, heartbeat_timeout_seconds=silence)
