@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -47,13 +48,14 @@ def make_parser(config: flags.FlagHolder, keys: str) -> Callable[[list[str]], li
 def errors_for_people() -> Iterator[None]:
     """Ends the script with one `error:` line where ulorl_jax refuses something; a library's error keeps its traceback.
 
-    A library's is a mistake of ours, so the traceback is wanted.
+    A library's is a mistake of ours, so the traceback is wanted. XLA's errors seem to come from our line; they begin
+    with a status such as `UNKNOWN: `.
     """
     try:
         yield
     except (ValueError, FloatingPointError) as error:
         raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
-        if not pathlib.Path(raised_in).is_relative_to(ROOT / "ulorl_jax"):
+        if not pathlib.Path(raised_in).is_relative_to(ROOT / "ulorl_jax") or re.match("[A-Z_]+: ", str(error)):
             raise
         sys.exit(f"error: {error}")
 

@@ -22,6 +22,11 @@ WORKDIR = flags.DEFINE_string(
 DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Prints the resolved config, parameters, tokens per step and memory by hand count, and stops."
 )
+PROCESSES = flags.DEFINE_string(
+    "processes", "1", "Processes of the run, usually one per host: a number, or auto on a TPU slice or under Slurm."
+)
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of several processes this is, from 0.")
+COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, where any port is free.")
 
 
 def main(argv: list[str]) -> None:
@@ -31,22 +36,29 @@ def main(argv: list[str]) -> None:
     resolved = CONFIG.value.to_dict()
     # Heavy imports after the flags are parsed: a typo is answered at once.
     with errors_for_people():
+        from ulorl_jax.processes import is_first, joined
         from ulorl_jax.settings import Settings
 
         settings = Settings.from_dict(resolved)
-        print(json.dumps(resolved, indent=2 if DRY_RUN.value else None), flush=True)
         if DRY_RUN.value:
             from ulorl_jax.footprint import describe
 
+            print(json.dumps(resolved, indent=2), flush=True)
             print(describe(settings))
             return
         if WORKDIR.value is None:
             sys.exit("error: --workdir is the folder of the run and must be given (only --dry_run does without)")
+    process = PROCESSES.value, PROCESS_ID.value, COORDINATOR.value
+    # Inside: what is refused there ends the other processes, too.
+    with errors_for_people(), joined(*process), errors_for_people():
         from ulorl_jax.loop import run
         from ulorl_jax.parts import make_parts
 
+        if is_first():
+            print(json.dumps(resolved), flush=True)
         summary = run(make_parts(settings, pathlib.Path(WORKDIR.value)))
-    print(json.dumps(summary, indent=2))
+        if is_first():
+            print(json.dumps(summary, indent=2))
 
 
 if __name__ == "__main__":

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.sharding import SingleDeviceSharding
 
 from configs import tiny
 from ulorl_jax.settings import Settings
@@ -139,6 +141,14 @@ def wait_for(happened: Callable[[], bool], process: subprocess.Popen, what: str,
         time.sleep(pause)
 
 
+def wait_for_text(read: Callable[[], str], text: str) -> None:
+    """Waits until a text stands in what is read; what ended programs leave to others to print comes a moment later."""
+    until = time.monotonic() + DEADLINE
+    while text not in read():
+        assert time.monotonic() < until, f"{text!r} does not stand in {read()[-2000:]!r}"
+        time.sleep(0.05)
+
+
 def summary(workdir: pathlib.Path) -> dict:
     """summary.json."""
     return json.loads((workdir / "summary.json").read_text())
@@ -195,14 +205,18 @@ def last_checkpoint(workdir: pathlib.Path) -> Saved:
     return read_checkpoint(workdir / "checkpoints")
 
 
-def read_checkpoint(folder: str | pathlib.Path) -> Saved:
-    """The newest checkpoint of a folder, read without knowing the settings of its run."""
-    step = max(int(path.name) for path in pathlib.Path(folder).iterdir() if path.name.isdigit())
+def read_checkpoint(folder: str | pathlib.Path, step: int | None = None) -> Saved:
+    """A checkpoint of a folder, by default the newest, read without knowing the settings of its run."""
+    if step is None:
+        step = max(int(path.name) for path in pathlib.Path(folder).iterdir() if path.name.isdigit())
     folder = pathlib.Path(folder) / str(step)
     arrays = {}
     for item in ("state", "device"):
         if (folder / item).exists():
-            tree = ocp.StandardCheckpointer().restore(folder / item)
+            reader = ocp.StandardCheckpointer()
+            # Onto one device: those it was saved from may be of other processes.
+            like = jax.tree.map(_on_one_device, reader.metadata(folder / item).item_metadata.tree)
+            tree = reader.restore(folder / item, like)
             arrays |= {
                 item + jax.tree_util.keystr(path): np.asarray(leaf)
                 for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
@@ -211,3 +225,7 @@ def read_checkpoint(folder: str | pathlib.Path) -> Saved:
         arrays |= dict(host_arrays)
     host = json.loads((folder / "host" / "about.json").read_text())["host"]
     return Saved(step, arrays, {key: value for key, value in host.items() if key != "seconds"})
+
+
+def _on_one_device(saved: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(saved.shape, saved.dtype, sharding=SingleDeviceSharding(jax.devices()[0]))

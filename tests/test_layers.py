@@ -15,6 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # A room imports lower floors and itself. Rooms of one floor do not know each other.
 FLOORS = {
     "types": 0,
+    "processes": 0,
     "ops": 1,
     "mesh": 1,
     "io": 1,
@@ -49,6 +50,7 @@ FLOORS = {
     "evaluation": 8,
     "preparation": 8,
     "verifier_training": 8,
+    "summary": 8,
     "warm_start": 8,
     "loop": 9,
 }

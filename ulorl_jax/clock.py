@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
+from ulorl_jax.processes import gather
+
 
 class Clock:
     """Adds up wall seconds by named phase, for the step at hand and for the whole run.
@@ -48,7 +50,9 @@ class Clock:
 
 
 class StopRequest:
-    """True once SIGTERM or Ctrl-C has come: the run then finishes its step, saves and exits.
+    """True once SIGTERM or Ctrl-C has come, to any process of the run: it then finishes its step, saves and exits.
+
+    All processes ask at the same moments, and get the same answer.
 
     A second Ctrl-C interrupts at once. Outside the main thread (a notebook's) signals
     keep their meaning.
@@ -58,7 +62,9 @@ class StopRequest:
         self.requested = ""
 
     def __bool__(self) -> bool:
-        return bool(self.requested)
+        asked = next(filter(None, gather("stop", self.requested)), "")
+        self.requested = self.requested or asked
+        return bool(asked)
 
     def __enter__(self) -> StopRequest:
         self._previous = {}

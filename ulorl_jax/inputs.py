@@ -15,7 +15,7 @@ from ulorl_jax.io.tokenizer import ByteTokenizer, Tokenizer, TrustedText
 from ulorl_jax.mesh import Layout
 from ulorl_jax.models.qwen3 import Qwen3Config, map_table
 from ulorl_jax.replies import Replies
-from ulorl_jax.rewards import Cached, FirstThen, Judge
+from ulorl_jax.rewards import Cached, Dealt, FirstThen, Judge
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.rollout.segments import KEEP, SegmentSettings
@@ -116,9 +116,8 @@ def make_judge(settings: VerifySettings, layout: Layout) -> Judge:
     with contextlib.ExitStack() as held:
 
         def rules() -> Comparer:
-            return held.enter_context(
-                contextlib.closing(Rules(workers=settings.workers, deadline_s=settings.deadline_s))
-            )
+            rules = contextlib.closing(Rules(workers=settings.workers, deadline_s=settings.deadline_s))
+            return Dealt(held.enter_context(rules))
 
         def verifier() -> Comparer:
             return make_verifier(settings.verifier, layout)

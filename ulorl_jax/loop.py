@@ -20,8 +20,7 @@ from ulorl_jax.evaluate import evaluate
 from ulorl_jax.frontier import Frontier, device_state, fingerprint
 from ulorl_jax.io.checkpoints import Checkpoints
 from ulorl_jax.io.files import write_atomically
-from ulorl_jax.io.metrics import Metrics, read_metrics, write_summary
-from ulorl_jax.io.plots import plot_run
+from ulorl_jax.io.metrics import Metrics
 from ulorl_jax.io.progress import Progress
 from ulorl_jax.io.traces import write_lengths, write_trace
 from ulorl_jax.judging import Judging
@@ -29,13 +28,15 @@ from ulorl_jax.mesh import reshard
 from ulorl_jax.ops.advantages import group_advantages
 from ulorl_jax.ops.packing import fill_ratio, pack
 from ulorl_jax.parts import Parts, make_engine
+from ulorl_jax.processes import is_first, put
 from ulorl_jax.rollout.engine import param_shardings
 from ulorl_jax.rollout.pools import ExperiencePool, Released
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.rollout.segments import CONTINUOUS, SegmentRollout
+from ulorl_jax.summary import write_report
 from ulorl_jax.train.state import refuse_endless_skips, start_state, state_structs
 from ulorl_jax.train.step import batch_shardings
-from ulorl_jax.types import Group, Sample, TrainState
+from ulorl_jax.types import Group, Sample, TrainState, Verdict
 from ulorl_jax.warm_start import first_params
 
 _group_advantages = jax.jit(group_advantages, static_argnames=("ddof", "eps"))
@@ -67,11 +68,14 @@ def run(parts: Parts) -> dict[str, Any]:
         if not resumed and not loop.start(stop):
             return {"stopped": stop.requested}
         with (
-            Metrics(parts.workdir, after_step=loop.at.step if resumed else -1) as metrics,
-            Progress(s.steps, f"UloRL, M = {s.rollout.segments}", start=loop.at.step) as progress,
+            Metrics(parts.workdir, after_step=loop.at.step if resumed else -1, silent=not is_first()) as metrics,
+            Progress(
+                s.steps, f"UloRL, M = {s.rollout.segments}", start=loop.at.step, silent=not is_first()
+            ) as progress,
         ):
             # Only now: a start that was refused has not touched the record of the run that is there.
-            write_atomically(parts.workdir / "config.json", json.dumps(dataclasses.asdict(s), indent=2) + "\n")
+            if is_first():
+                write_atomically(parts.workdir / "config.json", json.dumps(dataclasses.asdict(s), indent=2) + "\n")
             if dropped := {why: n for why, n in parts.prompts.counts.items() if n and why != "kept"}:
                 progress.note(f"training questions left out: {dropped}, for example {parts.prompts.examples}")
             if not loop.at.start:
@@ -125,7 +129,7 @@ class _Loop:
 
     def step(self) -> dict[str, float]:
         """Algorithm 1, once."""
-        parts, at, clock = self.parts, self.at, self.clock
+        at, clock = self.at, self.clock
         policy_step = int(self.state.step)
         self.add_prompts()
         continuous = self.settings.rollout.refill == CONTINUOUS
@@ -143,11 +147,15 @@ class _Loop:
         at.ledger.check(at.tokens_in_pools)
         at.step += 1
         with clock.phase("trace"):
-            write_lengths(parts.workdir, at.step, finished)
-            shown = self.settings.traces_per_step
-            if shown and judged:
-                write_trace(parts.workdir, at.step, judged[:shown], verdicts[:shown], parts.tokenizer)
+            if is_first():
+                self._write_traces(finished, judged, verdicts)
         return values | at.describe(finished, released) | {"policy/step": float(self.state.step)}
+
+    def _write_traces(self, finished: list[Sample], judged: list[Sample], verdicts: list[Verdict]) -> None:
+        workdir, step, shown = self.parts.workdir, self.at.step, self.settings.traces_per_step
+        write_lengths(workdir, step, finished)
+        if shown and judged:
+            write_trace(workdir, step, judged[:shown], verdicts[:shown], self.parts.tokenizer)
 
     def add_prompts(self) -> None:
         """Queues a group of samples for as many prompts as the free slots can take."""
@@ -165,7 +173,7 @@ class _Loop:
             shares = _deal(groups, self.settings.train.updates_per_step)
             batches = [self._pack(share) for share in shares]
             values["pack/fill"] = float(np.mean([fill_ratio(batch) for batch in batches]))
-            batches = [jax.device_put(batch, self.batch_shardings) for batch in batches]
+            batches = [put(batch, self.batch_shardings) for batch in batches]
         with self.clock.phase("update"):
             scores = [parts.score(self.state.params, batch) if parts.score else None for batch in batches]
             tokens = [_tokens(_samples(share)) for share in shares]
@@ -231,29 +239,10 @@ class _Loop:
         checkpoints.save(self.at.step, state=self.state, host=host, arrays=arrays, device=device)
 
     def report(self, stop: StopRequest) -> dict[str, Any]:
-        """Writes summary.json and the picture; returns the summary."""
-        parts, start = self.parts, self.at.start
-        rows = read_metrics(parts.workdir / "metrics.jsonl")
-        # The first is in the checkpoint too, should someone have moved the metrics away.
-        scores = [{"step": 0} | start, *(row for row in rows if "heldout/sampled" in row)]
-        names = ("heldout/sampled", "heldout/greedy") if self.settings.evaluation.greedy else ("heldout/sampled",)
-        seconds = self.clock.totals
-        summary = {name: scores[-1][name] for name in names} | {f"{name}_start": start[name] for name in names}
-        summary |= {
-            "evaluated_at_step": scores[-1]["step"],
-            "steps": self.at.step,
-            "updates": int(self.state.step),
-            "skipped_updates": int(self.state.skipped),
-            "tokens": dataclasses.asdict(self.at.ledger) | {"in_pools": self.at.tokens_in_pools},
-            "wall_s": round(sum(seconds.values()), 2),
-            "seconds": {name: round(value, 2) for name, value in sorted(seconds.items())},
-            "prompts": parts.prompts.counts,
-            "stopped": stop.requested,
-        }
-        write_summary(parts.workdir, summary)
-        sigma = self.settings.loss.sigma
-        plot_run(rows, parts.workdir / "run.png", sigma=sigma if 0 < sigma < float("inf") else None)
-        return summary
+        """Process 0 writes summary.json and the picture; returns the summary, which the others do not have."""
+        if not is_first():
+            return {"stopped": stop.requested}
+        return write_report(self.parts, self.at, self.state, self.clock.totals, stop.requested)
 
     def _pack(self, groups: Sequence[Group]):
         samples = _samples(groups)

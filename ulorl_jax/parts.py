@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import optax
 
@@ -19,6 +20,7 @@ from ulorl_jax.io.tokenizer import Tokenizer
 from ulorl_jax.mesh import Layout, make_mesh
 from ulorl_jax.ops import importance
 from ulorl_jax.ops.losses import ulorl_loss
+from ulorl_jax.processes import demand_same, first_before_others, gather, is_first
 from ulorl_jax.rewards import Judge
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine
 from ulorl_jax.rollout.sampling import Sampling
@@ -87,7 +89,9 @@ def make_parts(settings: Settings, workdir: Path) -> Parts:
         cannot split what it should.
     """
     s = settings
+    demand_same("settings", dataclasses.asdict(s) | {"--workdir": str(workdir)})
     make_workdir(workdir)
+    _refuse_separate_workdirs(workdir)
     mesh = make_mesh(data=s.mesh.data, fsdp=s.mesh.fsdp, tensor=s.mesh.tensor)
     training, decoding = Layout(mesh, "training"), Layout(mesh, "decoding")
     check_mesh(s, training.ways("rows"), decoding.ways("slots"))
@@ -222,7 +226,8 @@ def data_sources(settings: Settings, workdir: Path) -> dict[str, list[Source]]:
     make = functools.partial(choose(GENERATORS, d.generate, "data.generate"), heldout=d.heldout_rows)
     # A folder for each, so that a start that is refused later has not replaced another run's questions.
     folder = workdir / "data" / f"seed_{settings.seed}_limit_{settings.rollout.output_limit}"
-    made = make(folder, seed=settings.seed, max_output_tokens=settings.rollout.output_limit)
+    with first_before_others("data"):
+        made = make(folder, seed=settings.seed, max_output_tokens=settings.rollout.output_limit)
     return {split: [Source(split, path, 1.0, "question", "answer", "id")] for split, path in made.items()}
 
 
@@ -239,13 +244,30 @@ def make_workdir(workdir: Path) -> None:
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        probe = workdir / ".writable"
+        probe = workdir / f".writable-{jax.process_index()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise ValueError(
             f"--workdir={workdir} cannot be written ({error.strerror}); give a folder that you own"
         ) from error
+
+
+def _refuse_separate_workdirs(workdir: Path) -> None:
+    """Refuses a folder that is another one for each process, on disks of their own."""
+    mark = workdir / ".shared"
+    with first_before_others("workdir"):
+        if is_first():
+            mark.touch()
+        there = mark.is_file()
+    seen = gather("workdir seen", there)
+    if is_first():
+        mark.unlink()
+    if not all(seen):
+        raise ValueError(
+            f"--workdir={workdir} is not one folder for all: process {seen.index(False)} does not see what process 0 "
+            f"writes there; give a folder on a file system that all hosts share"
+        )
 
 
 def _ulorl_objective(settings: Settings, old_logp_of: Callable[..., Any]) -> Objective:

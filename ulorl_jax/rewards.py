@@ -1,7 +1,8 @@
 """From outputs to rewards: the answer is read, compared, and becomes 1, 0, or an error that is neither.
 
 A judge asks one comparer. Comparers are stacked: rules first and a verifier where they are
-unsure (`FirstThen`), and a memory of what has been said before in front of both (`Cached`).
+unsure (`FirstThen`), and a memory of what has been said before in front of both (`Cached`). Rules
+share their work among the processes of a run (`Dealt`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Sequence
 
+import jax
+
 from ulorl_jax.io.tokenizer import Tokenizer
+from ulorl_jax.processes import gather
 from ulorl_jax.types import LIMIT, Attempt, Sample, Verdict
 from ulorl_jax.verify.answers import predicted_answer, reference_answer
 from ulorl_jax.verify.comparison import SAME, UNSURE, Comparer, Comparison, Pair
@@ -145,6 +149,24 @@ class FirstThen:
                 second = Comparison(UNSURE, f"{comparisons[place].reason}; {second.reason}")
             comparisons[place] = second
         return comparisons
+
+
+class Dealt:
+    """A comparer whose work the processes of a run share: each asks its own about its share, all get all comparisons.
+
+    Args:
+      comparer: needs no device, and says of a pair the same whatever it is asked beside.
+    """
+
+    def __init__(self, comparer: Comparer):
+        self._comparer = comparer
+        self.version = comparer.version
+
+    def compare(self, pairs: Sequence[Pair]) -> list[Comparison]:
+        """One comparison per pair; every process gives the same pairs."""
+        count = jax.process_count()
+        shares = gather("comparisons", self._comparer.compare(pairs[jax.process_index() :: count]))
+        return [shares[place % count][place // count] for place in range(len(pairs))]
 
 
 def to_attempts(samples: Sequence[Sample], tokenizer: Tokenizer) -> list[Attempt]:

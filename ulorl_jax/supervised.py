@@ -12,6 +12,7 @@ from ulorl_jax.mesh import Layout
 from ulorl_jax.models.qwen3 import Qwen3Config
 from ulorl_jax.ops.losses import supervised_loss
 from ulorl_jax.ops.packing import pack
+from ulorl_jax.processes import put
 from ulorl_jax.train.state import OptimizerSettings, make_optimizer, refuse_endless_skips
 from ulorl_jax.train.step import StepSettings, batch_shardings, make_train_step
 from ulorl_jax.types import EOS, Prompt, Sample, Segment, TrainState
@@ -68,7 +69,7 @@ class Supervised:
         """
         ones = np.ones(len(samples), np.float32)
         batch = pack(samples, ones, ones, lengths=[self._rows.row_length], rows_per_micro_batch=self._rows.rows)
-        return self._step(state, jax.device_put(batch, self._shardings), None)
+        return self._step(state, put(batch, self._shardings), None)
 
     def row(self, state: TrainState, values: dict[str, jax.Array]) -> dict[str, float]:
         """The metrics of an update for people, read from the device.

@@ -18,6 +18,7 @@ from ulorl_jax.io.metrics import Metrics
 from ulorl_jax.io.progress import Progress
 from ulorl_jax.io.prompts import collapse, load_rows
 from ulorl_jax.parts import Parts, data_sources
+from ulorl_jax.processes import is_first
 from ulorl_jax.settings import Settings
 from ulorl_jax.supervised import RowSettings, Supervised, worked_sample
 from ulorl_jax.train.state import init_state, start_state, state_shardings, state_structs
@@ -44,7 +45,8 @@ def first_params(parts: Parts, stop: StopRequest) -> Any | None:
     """
     warm = parts.settings.warm_start
     weights = _open(parts) if warm.checkpoint else None
-    _keep_side_files(parts, weights)
+    if is_first():
+        _keep_side_files(parts, weights)
     if not warm.steps:
         return _initial(parts, weights)
     folder = parts.workdir / "warm_start"
@@ -185,8 +187,8 @@ def _train(parts: Parts, weights: Weights | None, stop: StopRequest) -> Any | No
     state = start_state(_initial(parts, weights), s.model, supervised.optimizer, parts.training)
     order = np.random.default_rng([s.seed, len(samples)])
     with (
-        Metrics(parts.workdir / "warm_start_metrics", after_step=-1) as metrics,
-        Progress(warm.steps, "supervised warm start") as progress,
+        Metrics(parts.workdir / "warm_start_metrics", after_step=-1, silent=not is_first()) as metrics,
+        Progress(warm.steps, "supervised warm start", silent=not is_first()) as progress,
     ):
         if any(left_out.values()):
             progress.note(f"worked answers left out: {left_out}, of {len(samples) + sum(left_out.values())}")

@@ -26,6 +26,7 @@ from ulorl_jax.io.files import write_atomically
 from ulorl_jax.io.folders import partial_folder
 from ulorl_jax.io.progress import Progress
 from ulorl_jax.io.safetensors_files import DTYPES, INDEX, SINGLE, Tensor, find_tensors, some, write_safetensors
+from ulorl_jax.processes import is_first
 
 CONFIG = "config.json"
 GENERATION = "generation_config.json"
@@ -255,7 +256,7 @@ def _share_out(shapes: Mapping[str, tuple[int, ...]], itemsize: int, limit: int)
 def _ticking(title: str, total: int) -> Iterator[Callable[[int], None]]:
     """A progress display; what it yields is called with the bytes of every tensor, of which there may be thousands."""
     done, size, shown = 0, 0, time.monotonic()
-    with Progress(total, title) as progress:
+    with Progress(total, title, silent=not is_first()) as progress:
 
         def tick(count: int) -> None:
             nonlocal done, size, shown

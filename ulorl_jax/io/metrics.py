@@ -26,6 +26,7 @@ class Metrics:
       workdir: the run's folder; made where missing.
       after_step: rows of later steps are removed: the step of the checkpoint resumed
         from, or -1 for a run from its start (step 0 may have a row).
+      silent: nothing is touched or written: another process does that.
 
     Raises:
       ValueError: a line of the existing file is not a row.
@@ -35,7 +36,10 @@ class Metrics:
           metrics.write(1, {"reward/mean": 0.5})
     """
 
-    def __init__(self, workdir: str | os.PathLike[str], *, after_step: int):
+    def __init__(self, workdir: str | os.PathLike[str], *, after_step: int, silent: bool = False):
+        self._silent = silent
+        if silent:
+            return
         from tensorboardX import SummaryWriter  # here: half a second that readers of metrics need not wait
 
         workdir = pathlib.Path(workdir)
@@ -55,6 +59,8 @@ class Metrics:
           step: >= 0.
           values: names to numbers; anything that `float` takes.
         """
+        if self._silent:
+            return
         row = {name: float(value) for name, value in values.items()}
         text = {name: value if math.isfinite(value) else str(value) for name, value in row.items()}
         # One write and one flush: a kill leaves either no line or a line without its end.
@@ -66,6 +72,8 @@ class Metrics:
 
     def close(self) -> None:
         """Writes out what is pending."""
+        if self._silent:
+            return
         self._file.close()
         self._board.close()
 

@@ -24,17 +24,19 @@ class Progress:
       plain: True prints lines, False draws the live display; None draws it where
         standard output is a terminal.
       start: steps done before, by an earlier part of the run.
+      silent: nothing is shown: another process does that.
 
     Example:
       with Progress(80, "UloRL") as progress:
           progress.update(1, {"reward/mean": 0.5})
     """
 
-    def __init__(self, total: int, title: str, *, plain: bool | None = None, start: int = 0):
+    def __init__(self, total: int, title: str, *, plain: bool | None = None, start: int = 0, silent: bool = False):
         self._total = total
         self._title = title
         self._console = Console(highlight=False)
-        self._plain = not self._console.is_terminal if plain is None else plain
+        self._plain = silent or (not self._console.is_terminal if plain is None else plain)
+        self._silent = silent
         self._began = time.monotonic()
         self._first: tuple[int, float] | None = None  # step and moment of the first update
         self._last_line = float("-inf")
@@ -95,6 +97,8 @@ class Progress:
         return f"{_clock((now - moment) / (step - first_step) * (self._total - step))} left"
 
     def _print(self, line: str) -> None:
+        if self._silent:
+            return
         if self._plain:
             print(line, flush=True)  # one line whatever the width, for logs
         else:

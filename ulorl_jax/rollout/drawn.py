@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import jax
 import numpy as np
 
+from ulorl_jax.processes import to_host
 from ulorl_jax.rollout.decode_state import SegmentTokens
 
 
@@ -31,7 +31,7 @@ class DrawnTokens:
 
     def add(self, new: SegmentTokens) -> np.ndarray:
         """What one call drew, behind what its slots hold already; returns how many tokens each slot got."""
-        tokens, logp, counts, steps, chunks = jax.device_get((new.tokens, new.logp, new.counts, new.steps, new.chunks))
+        tokens, logp, counts, steps, chunks = to_host((new.tokens, new.logp, new.counts, new.steps, new.chunks))
         for slot in np.flatnonzero(counts):
             at = slice(self._counts[slot], self._counts[slot] + counts[slot])
             self._tokens[slot, at], self._logp[slot, at] = tokens[slot, : counts[slot]], logp[slot, : counts[slot]]

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ulorl_jax.processes import to_host
 from ulorl_jax.rollout.decode_state import DecodeState
 from ulorl_jax.rollout.drawn import DrawnTokens
 from ulorl_jax.rollout.engine import PolicyEngine
@@ -80,7 +81,7 @@ class SegmentRollout:
     def resume(self, state: DecodeState) -> None:
         """Goes on from a decode state that was kept; its samples are in the pool's slots already."""
         self.state = state
-        table = np.asarray(state.cache.table) if isinstance(state.cache, PagedCache) else None
+        table = to_host(state.cache.table) if isinstance(state.cache, PagedCache) else None
         self.room.load(table, self.pool.occupied)
 
     def limit(self, sample: Sample) -> int:

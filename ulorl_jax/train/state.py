@@ -13,6 +13,7 @@ from optax.contrib import MuonDimensionNumbers
 
 from ulorl_jax.mesh import Layout
 from ulorl_jax.models.qwen3 import Qwen3Config, init_params, map_table
+from ulorl_jax.processes import put
 from ulorl_jax.types import TrainState
 
 ADAMW, MUON = KINDS = "adamw", "muon"
@@ -194,5 +195,5 @@ def start_state(
     """
     shardings = state_shardings(config, optimizer, layout)
     opt_state = jax.jit(optimizer.init, out_shardings=shardings.opt_state)(params)
-    zeros = jax.device_put([jnp.zeros((), jnp.int32) for _ in range(3)], layout.sharding())
+    zeros = put([jnp.zeros((), jnp.int32) for _ in range(3)], [layout.sharding()] * 3)
     return TrainState(zeros[0], params, opt_state, zeros[1], zeros[2])

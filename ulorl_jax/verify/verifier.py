@@ -23,6 +23,7 @@ from ulorl_jax.io.tokenizer import Tokenizer
 from ulorl_jax.mesh import Layout
 from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed, init_params, map_table, output_head, parameter_table
 from ulorl_jax.ops.logprobs import scaled_logits, token_logprobs
+from ulorl_jax.processes import to_host
 from ulorl_jax.typed import choose, demand
 from ulorl_jax.types import PyTree
 from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE, Comparison, Pair
@@ -260,7 +261,7 @@ class GenerativeVerifier:
         found |= {place: "more tokens than a row has" for place, ids in contexts.items() if len(ids) > longest}
         kept = {place: ids for place, ids in contexts.items() if place not in found}
         for members, (*arrays, ends) in pack_prompts(kept, self._shapes):
-            logp = jax.device_get(_logprobs(self._model, self._params, *arrays))
+            logp = to_host(_logprobs(self._model, self._params, *arrays))
             for (row, number), place in members.items():
                 end = ends[row, number] + 1
                 least = float(np.exp(np.min(logp[row, end - len(outputs[place]) : end])))
@@ -274,7 +275,7 @@ class GenerativeVerifier:
         found: list[float | str] = [ids if isinstance(ids, str) else "" for ids in prompts]
         kept = {index: ids for index, ids in enumerate(prompts) if not isinstance(ids, str)}
         for members, arrays in pack_prompts(kept, self._shapes):
-            logits, log_mass = jax.device_get(_verdicts(self._model, self._params, *arrays, self._verdict_ids))
+            logits, log_mass = to_host(_verdicts(self._model, self._params, *arrays, self._verdict_ids))
             for (row, place), index in members.items():
                 same, different = logits[row, place].astype(np.float64)
                 mass = float(np.exp(log_mass[row, place]))

@@ -1,0 +1,108 @@
+"""Two and four real processes train as one does; when one dies the other stops, and any number of them goes on."""
+
+import json
+import shutil
+import time
+import types
+
+import numpy as np
+import pytest
+
+from tests import runs, several
+
+pytestmark = pytest.mark.slow
+SAVED = 6  # the step at which the number of processes changes
+# A kept cache is in the checkpoint; verdicts of the rules are dealt out, in a thread of their own.
+SETTINGS = {
+    "steps": 8,
+    "rollout.samples_per_prompt": 4,
+    "rollout.kv": "keep",
+    "verify.kind": "rules",
+    "verify.overlap": True,
+    "checkpoint.every": SAVED,
+}
+SETTINGS |= {"evaluation.every": 8, "evaluation.greedy": False, "data.heldout_rows": 4, "mesh.fsdp": -1}
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """One process with two devices, with its warm start: what all others must equal."""
+    folder = tmp_path_factory.mktemp("one")
+    overrides = runs.task(folder / "task") | SETTINGS
+    runs.run(folder / "run", overrides, devices=2)
+    begun = {"warm_start.steps": 0, "warm_start.checkpoint": str(folder / "run" / "warm_start")}
+    return types.SimpleNamespace(workdir=folder / "run", overrides=overrides | begun)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory, one):
+    """Two processes with a device each, the second of which is killed once a step more is over."""
+    workdir = tmp_path_factory.mktemp("two") / "run"
+    both = several.start_run(workdir, one.overrides | {"steps": 1000}, 2)
+
+    def is_a_step_further() -> bool:
+        return SAVED in runs.checkpoint_steps(workdir) and runs.num_rows(workdir) > SAVED + 1
+
+    runs.wait_for(is_a_step_further, both.processes[0], f"step {SAVED + 1}")
+    both.kill(1)
+    began = time.monotonic()
+    codes = both.codes()
+    for step in runs.checkpoint_steps(workdir):
+        if step > SAVED:  # it may have come further before it was killed
+            shutil.rmtree(workdir / "checkpoints" / str(step))
+    return types.SimpleNamespace(workdir=workdir, both=both, codes=codes, seconds=time.monotonic() - began)
+
+
+def meaningful(arrays):
+    """Without what nobody reads: slots that hold nobody, and positions that a slot's length does not cover."""
+    active, lengths = arrays["device['active']"], arrays["device['lengths']"]
+    covered = active[:, None] & (np.arange(arrays["device['contexts']"].shape[1]) < lengths[:, None])
+    kept = {name: array for name, array in arrays.items() if not name.startswith("device")}
+    keys, values = arrays["device['cache']['k']"], arrays["device['cache']['v']"]
+    kept["keys"], kept["values"] = keys * covered[:, None, None, :], values * covered[:, None, :, None]
+    return kept | {"active": active, "lengths": lengths * active}
+
+
+def assert_close(workdir, other, step):
+    """The same samples, verdicts and books up to a step; weights and moments within 1e-5."""
+    one, two = (runs.read_checkpoint(path / "checkpoints", step) for path in (workdir, other))
+    assert one.host == two.host and one.arrays.keys() == two.arrays.keys()
+    two_arrays = meaningful(two.arrays)
+    for name, array in meaningful(one.arrays).items():
+        np.testing.assert_allclose(array, two_arrays[name], rtol=0, atol=1e-5, err_msg=name)
+    for number in range(1, step + 1):
+        names = [path / "rollouts" / f"step_{number:06}.jsonl" for path in (workdir, other)]
+        assert names[0].exists() == names[1].exists()
+        if names[0].exists():
+            traces = [[json.loads(line) for line in path.read_text().splitlines()] for path in names]
+            for one, two in zip(*traces, strict=True):
+                np.testing.assert_allclose(one.pop("logp"), two.pop("logp"), atol=2e-4)  # rounded to four decimals
+                assert one == two
+    rows = [runs.rows(path)[1 : step + 1] for path in (workdir, other)]
+    for name in ("reward/mean", "train/updates", "ledger/trained", "rollout/len_mean", "groups/informative"):
+        assert [row.get(name) for row in rows[0]] == [row.get(name) for row in rows[1]]
+    assert sum(row["train/updates"] for row in rows[0]) >= 3
+
+
+def test_two_processes_draw_judge_and_train_as_one_with_as_many_devices(one, two):
+    assert_close(one.workdir, two.workdir, SAVED)
+    assert "steps" not in two.both.said(1, "out"), "process 0 alone speaks"
+
+
+def test_when_one_is_killed_the_other_ends_with_its_name_within_a_minute(two):
+    assert two.codes[0] == 1 and two.seconds < 60
+    gone = (
+        f"error: {two.both.name(1)} has given no sign of life for 30 s; a run needs all of its processes: start them "
+    )
+    assert gone + "again with the same command, and it goes on from its last checkpoint\n" in two.both.said(0)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_what_two_processes_saved_any_number_goes_on_with(tmp_path, one, two, count):
+    workdir = shutil.copytree(two.workdir, tmp_path / "run")
+    if count == 1:
+        runs.run(workdir, one.overrides, devices=2)
+    else:
+        assert several.start_run(workdir, one.overrides, count).codes() == [0] * count
+    assert runs.checkpoint_steps(workdir)[-1] == 8
+    assert_close(one.workdir, workdir, 8)
