@@ -1,9 +1,11 @@
 """Processes that are one run agree, and none outlives another: real ones, with jax.distributed, without a model."""
 
+import sys
+
 import pytest
 
 from tests import runs, several
-from ulorl_jax.processes import gather, joined, put, to_host
+from ulorl_jax.processes import gather, joined, may_be_of_another, put, to_host
 
 pytestmark = pytest.mark.slow
 
@@ -93,6 +95,19 @@ def test_who_is_who_must_be_said_whole():
     for given in (("2", 0, None), ("2", None, "localhost:1"), ("two", 0, "localhost:1"), ("0", 0, "localhost:1")):
         with pytest.raises(ValueError, match="must be auto, or a number with --process_id"), joined(*given):
             raise AssertionError("it joined")
+
+
+def test_an_error_that_came_from_a_device_is_told_from_one_of_ours():
+    of_gloo = ValueError("UNKNOWN: Gloo AllGather failed: Connection closed by peer")
+    ours = ValueError("the checkpoint of step 2 could not be written")
+    assert may_be_of_another(of_gloo) and not may_be_of_another(ours)
+    try:
+        try:
+            raise ours from of_gloo
+        except ValueError as error:
+            sys.exit(f"error: {error}")
+    except SystemExit as error:
+        assert may_be_of_another(error)
 
 
 def test_a_single_process_has_nobody_to_ask():
