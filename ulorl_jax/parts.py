@@ -15,12 +15,13 @@ import optax
 from ulorl_jax.data.chain_sum import write_chain_sum
 from ulorl_jax.inputs import WITH_A_MODEL, make_encode, make_judge, make_source, make_tokenizer
 from ulorl_jax.io.checkpoint_reader import saved_steps
+from ulorl_jax.io.folders import demand_shared
 from ulorl_jax.io.prompts import Prompts, Source
 from ulorl_jax.io.tokenizer import Tokenizer
 from ulorl_jax.mesh import Layout, make_mesh
 from ulorl_jax.ops import importance
 from ulorl_jax.ops.losses import ulorl_loss
-from ulorl_jax.processes import demand_same, first_before_others, gather, is_first
+from ulorl_jax.processes import demand_same, first_before_others
 from ulorl_jax.rewards import Judge
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine
 from ulorl_jax.rollout.sampling import Sampling
@@ -91,7 +92,7 @@ def make_parts(settings: Settings, workdir: Path) -> Parts:
     s = settings
     demand_same("settings", dataclasses.asdict(s) | {"--workdir": str(workdir)})
     make_workdir(workdir)
-    _refuse_separate_workdirs(workdir)
+    demand_shared(workdir)
     mesh = make_mesh(data=s.mesh.data, fsdp=s.mesh.fsdp, tensor=s.mesh.tensor)
     training, decoding = Layout(mesh, "training"), Layout(mesh, "decoding")
     check_mesh(s, training.ways("rows"), decoding.ways("slots"))
@@ -251,23 +252,6 @@ def make_workdir(workdir: Path) -> None:
         raise ValueError(
             f"--workdir={workdir} cannot be written ({error.strerror}); give a folder that you own"
         ) from error
-
-
-def _refuse_separate_workdirs(workdir: Path) -> None:
-    """Refuses a folder that is another one for each process, on disks of their own."""
-    mark = workdir / ".shared"
-    with first_before_others("workdir"):
-        if is_first():
-            mark.touch()
-        there = mark.is_file()
-    seen = gather("workdir seen", there)
-    if is_first():
-        mark.unlink()
-    if not all(seen):
-        raise ValueError(
-            f"--workdir={workdir} is not one folder for all: process {seen.index(False)} does not see what process 0 "
-            f"writes there; give a folder on a file system that all hosts share"
-        )
 
 
 def _ulorl_objective(settings: Settings, old_logp_of: Callable[..., Any]) -> Objective:

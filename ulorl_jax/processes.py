@@ -13,6 +13,7 @@ import collections
 import contextlib
 import os
 import pickle
+import re
 import socket
 import subprocess
 import sys
@@ -217,13 +218,11 @@ class _Watch:
         """Ends this process, which cannot go on; the others hear why."""
         if isinstance(error, SystemExit) and isinstance(error.code, str):
             why = error.code.removeprefix("error: ")
-        elif isinstance(error, KeyboardInterrupt):
-            why = "it was interrupted"
         else:
             why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             traceback.print_exception(error)
-            # Perhaps it is another's end that came to light here, in a collective: then the watch says whose.
-            time.sleep(SILENCE_S + 2 * _PERIOD_S)
+        if may_be_of_another(error):
+            time.sleep(SILENCE_S + 2 * _PERIOD_S)  # then the watch says whose
         with contextlib.suppress(Exception):  # of jaxlib, of no one kind: without process 0 there is nobody to tell
             _client().key_value_set(f"{_KEYS}-failed/{self._index}", why)
         self._end(f"error: {why}")
@@ -283,6 +282,13 @@ class _Watch:
     def _say_last(self, word: str) -> None:
         with contextlib.suppress(OSError):
             self._last_words.communicate(word)
+
+
+def may_be_of_another(error: BaseException) -> bool:
+    """Whether an error, or what it came from, is a device's: another process's end comes to light in a collective."""
+    came_from = error.__cause__ or error.__context__
+    # XLA's errors are of several types, ValueError among them; all begin with a status such as "UNKNOWN: ".
+    return bool(re.match("[A-Z_]+: ", str(error))) or (came_from is not None and may_be_of_another(came_from))
 
 
 def _client() -> Any:
