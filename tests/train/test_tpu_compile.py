@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 
@@ -54,11 +55,11 @@ def lower_step(model: Qwen3Config, sizes: dict[str, int], rows: int, length: int
 def compile_step(kind: str, **sizes: int) -> None:
     """Prints how often the kernels are called, bytes of temporaries, and bytes of scores if they were all there."""
     model, length, rows = {"dense": MODEL, "experts": EXPERTS}[kind], 8192, sizes.get("data", 1) * sizes.get("fsdp", 1)
-    lowered = lower_step(model, sizes, rows, length, "v5e:2x2")
-    memory = lowered.compile().memory_analysis()
-    text = lowered.as_text()
-    calls = [text.count(f"splash_mha_{name}") for name in ("fwd", "dq", "dkv")]
-    print("FOUND", text.count("tpu_custom_call"), *calls, memory.temp_size_in_bytes, memory.alias_size_in_bytes)
+    compiled = lower_step(model, sizes, rows, length, "v5e:2x2").compile()
+    memory, text = compiled.memory_analysis(), compiled.as_text()
+    # A layer scan's body counts once. What a kernel computes for nothing the compiler has taken out by now.
+    calls = [len(re.findall(rf"%splash_mha_{name}\S* = .*custom-call", text)) for name in ("fwd", "dq", "dkv")]
+    print("FOUND", *calls, memory.temp_size_in_bytes, memory.alias_size_in_bytes)
 
 
 @pytest.mark.parametrize(
