@@ -174,7 +174,7 @@ def balanced_rows(sizes: np.ndarray, capacity: int, side_by_side: int) -> list[l
 
 
 def _deal(rows, count, sizes, capacity):
-    """What the rows hold, over `count` of them, longest first and each to the lightest with room; None: one has none."""
+    """What the rows hold, over `count` of them: longest first, each to the lightest with room. None: there was none."""
     members = np.sort(np.concatenate([np.asarray(row, np.int64) for row in rows]))
     dealt: list[list[int]] = [[] for _ in range(count)]
     room, cost = np.full(count, capacity), np.zeros(count)
