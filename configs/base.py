@@ -34,7 +34,7 @@ def get_config() -> ml_collections.ConfigDict:
     m.moe_intermediate_size = 0  # width of one expert
     m.norm_topk_prob = True  # chosen experts' weights sum to 1
     m.dtype = "bfloat16"  # of activations; parameters are float32
-    # What backward recomputes: none, dots (all but matrix products), attention (all but the attention of rows over 1024
+    # What backward recomputes: none, dots (all but matrix products), attention (all but the attention of rows over 256
     # tokens) or full.
     m.remat = "attention"
 

@@ -18,7 +18,7 @@ from ulorl_jax.models.attention import packed_attention
 from ulorl_jax.models.block_attention import block_attention
 from ulorl_jax.models.splash_attention import LANES, splash_attention
 
-PLAIN = 1024  # tokens of a row up to which its scores are computed at once
+PLAIN = 256  # tokens of a row up to which its scores are computed at once
 
 
 def attend_packed(
