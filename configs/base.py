@@ -34,12 +34,17 @@ def get_config() -> ml_collections.ConfigDict:
     m.moe_intermediate_size = 0  # width of one expert
     m.norm_topk_prob = True  # chosen experts' weights sum to 1
     m.dtype = "bfloat16"  # of activations; parameters are float32
-    m.remat = "full"  # what backward recomputes: none, dots (all but matrix products), full
+    # What backward recomputes: none, dots (all but matrix products), attention (all but the attention of rows over 256
+    # tokens) or full.
+    m.remat = "attention"
 
     # Sizes of the mesh axes; their product is the number of devices, -1 takes what is left.
     c.mesh = ml_collections.ConfigDict()
     c.mesh.data = 1  # replicas of the sharded parameters
     c.mesh.fsdp = -1  # shards of parameters and optimizer
+    # Shards of a row's tokens in training, for rows too long for one device; parameters and optimizer are split over
+    # them too. Row lengths are multiples of 2 x context; on a TPU of 256 x context, and best of 2048 x context.
+    c.mesh.context = 1
     c.mesh.tensor = 1  # shards of heads, MLP and vocabulary
 
     c.tokenizer = tokenizer()

@@ -2,9 +2,8 @@
 
 Paper:    L = 128k, M = 8, 128 prompts x 8 samples, temperature 0.85, AdamW 1e-6, tau 0.99, sigma 0.2.
 Hardware: TPU v5p-64 (32 chips of 95 GiB), mesh fsdp 8 x tensor 4.
-Today:    at L = 128k the update needs an attention kernel that never holds T x T scores, which is not here yet, and
-          1024 slots need pages (rollout.pages.count) instead of a dense cache. Shorter limits run, for example
-          --config.rollout.output_limit=8192 with row lengths of 9216.
+Today:    1024 slots at L = 128k need pages (rollout.pages.count) instead of a dense cache. Shorter limits run, for
+          example --config.rollout.output_limit=8192 with row lengths of 9216.
 Command:  python launch/train.py --config=configs/qwen3_4b.py --workdir=runs/qwen3_4b
           (first with --dry_run: parameters, tokens per step and memory by hand count, in seconds)
 Needs:    the Hugging Face folder Qwen3-4B under $ULORL_WEIGHTS (by default weights/), and

@@ -85,7 +85,7 @@ def test_the_hand_count_is_what_the_arrays_of_a_run_take(mesh, devices):
 
 def test_where_the_mesh_takes_what_is_left_only_totals_are_said():
     text = describe(runs.settings({"mesh.fsdp": -1}))
-    assert "give all of mesh.data, mesh.fsdp and mesh.tensor a number" in text
+    assert "give all of mesh.data, mesh.fsdp, mesh.context and mesh.tensor a number" in text
     assert [term.per_device for term in memory_terms(runs.settings({"mesh.fsdp": -1}))].count(None) > 3
 
 

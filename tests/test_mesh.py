@@ -18,9 +18,10 @@ def param_shardings(config, layout):
 
 
 def test_minus_one_takes_the_devices_that_are_left(devices):
-    assert make_mesh(devices=devices).shape == {"data": 1, "fsdp": 8, "tensor": 1}
-    assert make_mesh(data=-1, fsdp=2, tensor=2, devices=devices).shape == {"data": 2, "fsdp": 2, "tensor": 2}
-    mesh = make_mesh(data=2, fsdp=2, tensor=2, devices=devices)
+    assert make_mesh(devices=devices).shape == {"data": 1, "fsdp": 8, "context": 1, "tensor": 1}
+    sizes = {"data": 2, "fsdp": 2, "context": 1, "tensor": 2}
+    assert make_mesh(data=-1, fsdp=2, tensor=2, devices=devices).shape == sizes
+    mesh = make_mesh(data=2, fsdp=2, context=2, devices=devices)
     assert mesh.axis_names == AXES and mesh.devices.ravel().tolist() == devices
 
 
@@ -41,12 +42,13 @@ def test_sizes_that_do_not_fit_the_devices_are_refused(devices, sizes, message):
 
 
 def test_a_logical_axis_lies_where_its_phase_says(devices):
-    mesh = make_mesh(data=2, fsdp=2, tensor=2, devices=devices)
+    mesh = make_mesh(data=2, context=2, tensor=2, devices=devices)
     training, decoding = Layout(mesh, "training"), Layout(mesh, "decoding")
-    assert training.sharding(None, "embed", "heads").spec == P(None, ("fsdp",), ("tensor",))
+    assert training.sharding(None, "embed", "heads").spec == P(None, ("fsdp", "context"), ("tensor",))
     assert decoding.sharding(None, "embed", "heads").spec == P(None, None, ("tensor",))
-    assert training.sharding("rows", None).spec == P(("data", "fsdp"), None)
-    assert (training.ways("rows"), training.ways("slots"), decoding.ways("slots")) == (4, 1, 4)
+    assert training.sharding("rows", "tokens").spec == P(("data", "fsdp"), ("context",))
+    assert (training.ways("rows"), training.ways("tokens"), training.ways("slots")) == (2, 2, 1)
+    assert decoding.ways("slots") == decoding.ways("rows") == 4 and decoding.ways("tokens") == 1
     assert training == Layout(mesh, "training") and hash(training) == hash(Layout(mesh, "training")) != hash(decoding)
 
 
@@ -55,6 +57,21 @@ def test_a_dim_its_mesh_axes_do_not_divide_is_refused_and_the_multiple_named(dev
     with pytest.raises(ValueError, match="axis 'slots' of size 12 .* 8 ways .*multiple of 8"):
         layout.sharding("slots", shape=(12,))
     assert layout.sharding("slots", shape=(16,)).shard_shape((16,)) == (2,)
+
+
+def test_split_tokens_lie_in_pairs_of_an_early_and_a_late_chunk(devices):
+    four = make_layout("training", devices, fsdp=2, context=4)
+    assert four.token_order(16).reshape(4, 4).tolist() == [
+        [0, 1, 14, 15],
+        [2, 3, 12, 13],
+        [4, 5, 10, 11],
+        [6, 7, 8, 9],
+    ]
+    # A token looks at those before it and itself: 136 in all, and every part at as many.
+    assert (four.token_order(16) + 1).reshape(4, 4).sum(axis=1).tolist() == [34, 34, 34, 34]
+    assert make_layout("training", devices, fsdp=8).token_order(5).tolist() == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="row of 20 tokens cannot be split over 4 parts .* multiple of 8, such as 24"):
+        four.token_order(20)
 
 
 def test_every_logical_axis_of_the_parameters_is_in_the_training_table():

@@ -286,6 +286,8 @@ def test_a_network_that_cannot_be_built_is_refused_before_anything_else():
         ({"train.rows_per_micro_batch": 12}, (8, 4), ["multiple of 8", "got 12", "16 would work"], 16),
         ({"warm_start.rows": 6}, (4, 4), ["multiple of 4", "got 6", "8 would work"], 8),
         ({"rollout.slots": 201}, (4, 8), ["multiple of 8", "got 201", "208 would work"], 208),
+        ({"warm_start.row_length": 210}, (4, 4, 4), ["multiple of 8", "got 210", "216 would work"], 216),
+        ({"train.row_lengths": (216, 220)}, (4, 4, 4), ["multiple of 8", "got 220", "224 would work"], (216, 224)),
         ({"rollout.pages.count": 3}, (4, 1), ["at least 4", "209 tokens", "got 3", "4 would work"], 4),
         ({"rollout.pages.count": 30}, (4, 8), ["multiple of 8", "at least 32", "got 30", "32 would work"], 32),
         ({"rollout.pages.count": 33}, (4, 8), ["multiple of 8", "at least 32", "got 33", "40 would work"], 40),
@@ -293,6 +295,7 @@ def test_a_network_that_cannot_be_built_is_refused_before_anything_else():
 )
 def test_what_the_mesh_cannot_split_is_refused_with_the_next_size_it_can(wrong, ways, said, remedy):
     fits = {"train.rows_per_micro_batch": 8, "warm_start.rows": 8, "rollout.slots": 8}
+    fits |= {"train.row_lengths": (216,), "warm_start.row_length": 216}
     (key,) = wrong
     with pytest.raises(ValueError) as refusal:
         check_mesh(Settings.from_dict(changed(fits | wrong)), *ways)

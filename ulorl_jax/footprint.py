@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ulorl_jax.mesh import AXES, DECODING, TRAINING
+from ulorl_jax.models.packed_attention import PLAIN
 from ulorl_jax.models.qwen3 import Param, Qwen3Config, map_table
 from ulorl_jax.rollout import kv_cache, paged_cache
 from ulorl_jax.rollout.pages import INT8
@@ -73,7 +74,7 @@ def memory_terms(settings: Settings) -> list[Term]:
         parts = [_share(size, axes, table, mesh) for size, axes in sizes]
         return sum(size for size, _ in sizes), None if None in parts else sum(part for part in parts if part)
 
-    def array(shape: Sequence[int], axes, bytes_each: float, table) -> tuple[float, float | None]:
+    def array(shape: Sequence[float], axes, bytes_each: float, table) -> tuple[float, float | None]:
         size = math.prod(shape) * bytes_each
         return size, _share(size, axes, table, mesh)
 
@@ -85,15 +86,30 @@ def memory_terms(settings: Settings) -> list[Term]:
         axes, room = paged_cache.AXES, f", room for {pages.count * pages.size:,} tokens"
         each = 1 + 4 / m.head_dim if pages.dtype == INT8 else width  # a float32 scale for each token and head
     copied = () if pages.count else (array((*cache[:1], s.rollout.prefill_rows, *cache[2:]), _COPIED, width, DECODING),)
-    residual = (m.num_hidden_layers, s.train.rows_per_micro_batch, max(s.train.row_lengths), m.hidden_size)
-    logits = (s.train.rows_per_micro_batch, s.train.logprob_chunk, m.vocab_size)
+    tokens = (m.num_hidden_layers, s.train.rows_per_micro_batch, max(s.train.row_lengths))
+    # Of a chunk each device holds those of its own tokens, with the whole vocabulary; of so many rows:
+    rows_of_logits = s.train.rows_per_micro_batch * max(s.mesh.context, 1) * max(s.mesh.tensor, 1)
+    logits = (rows_of_logits, s.train.logprob_chunk, m.vocab_size)
+    # Output and logarithm of the sum of every query.
+    attended = (*tokens, m.num_attention_heads, m.head_dim + 4 / width)
+    attention = array(attended, (None, "rows", "tokens", "heads", None), width, TRAINING)
+    kept = m.remat == "attention" and tokens[-1] > PLAIN
     per_token = 2 * m.num_hidden_layers * m.num_key_value_heads * m.head_dim * each
     return [
         Term("parameters", *weights(4, TRAINING), "float32 master copy"),
         Term("optimizer", *weights(8, TRAINING), "Adam's two moments, float32"),
         Term("gradients", *weights(4, TRAINING), "float32, during the update"),
-        Term("residual stream", *array(residual, (None, "rows", None, None), width, TRAINING), "one per layer, remat"),
-        Term("logits of a chunk", *array(logits, ("rows", None, "vocab"), 4, TRAINING), "float32, at least two exist"),
+        Term(
+            "residual stream",
+            *array((*tokens, m.hidden_size), (None, "rows", "tokens", None), width, TRAINING),
+            "one per layer, remat",
+        ),
+        *([Term("attention", *attention, "kept of every layer, remat")] if kept else []),
+        Term(
+            "logits of a chunk",
+            *array(logits, ("rows", "tokens", "vocab"), 4, TRAINING),
+            "float32, at least two exist",
+        ),
         Term("decoder's weights", *weights(width, DECODING), m.dtype),
         Term("KV cache", *array(held, axes, each, DECODING), f"{per_token / 1024:.0f} KiB per token{room}"),
         *(Term("KV of copies", *size, "prompts of groups, at one time") for size in copied),
@@ -126,7 +142,7 @@ def describe(settings: Settings) -> str:
         share = "?" if term.per_device is None else f"{term.per_device / GIB:,.2f}"
         lines.append(f"{term.name:<22}{term.total / GIB:>12,.2f}{share:>12}  {term.note}")
     if any(size == -1 for size in dataclasses.astuple(s.mesh)):
-        lines.append("per device: give all of mesh.data, mesh.fsdp and mesh.tensor a number to see it")
+        lines.append("per device: give all of mesh.data, mesh.fsdp, mesh.context and mesh.tensor a number to see it")
     return "\n".join(lines)
 
 

@@ -26,7 +26,7 @@ from ulorl_jax.io.traces import write_lengths, write_trace
 from ulorl_jax.judging import Judging
 from ulorl_jax.mesh import reshard
 from ulorl_jax.ops.advantages import group_advantages
-from ulorl_jax.ops.packing import fill_ratio, pack
+from ulorl_jax.ops.packing import balance, fill_ratio, pack
 from ulorl_jax.parts import Parts, make_engine
 from ulorl_jax.processes import is_first, put
 from ulorl_jax.rollout.engine import param_shardings
@@ -172,7 +172,8 @@ class _Loop:
         with self.clock.phase("pack"):
             shares = _deal(groups, self.settings.train.updates_per_step)
             batches = [self._pack(share) for share in shares]
-            values["pack/fill"] = float(np.mean([fill_ratio(batch) for batch in batches]))
+            for name, share in (("pack/fill", fill_ratio), ("pack/balance", balance)):
+                values[name] = float(np.mean([share(batch) for batch in batches]))
             batches = [put(batch, self.batch_shardings) for batch in batches]
         with self.clock.phase("update"):
             scores = [parts.score(self.state.params, batch) if parts.score else None for batch in batches]

@@ -17,39 +17,45 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-AXES = ("data", "fsdp", "tensor")
+AXES = ("data", "fsdp", "context", "tensor")
 
-# Parameters, gradients and optimizer state are split over fsdp (and gathered layer
-# by layer under the scan); packed rows are split over every axis that holds no weights.
+# Parameters, gradients and optimizer state are split over fsdp and context (and gathered layer by layer under the
+# scan); packed rows are split over the axes that hold whole layers, their tokens over context (see `token_order`).
 TRAINING = {
-    "embed": ("fsdp",),
+    "embed": ("fsdp", "context"),
     "vocab": ("tensor",),
     "heads": ("tensor",),
     "kv_heads": ("tensor",),
     "mlp": ("tensor",),
     "rows": ("data", "fsdp"),
+    "tokens": ("context",),
 }
 
 # A decode step reads every weight for one token per slot: weights stay where they
-# are used (no gather per token), slots are split over the other axes.
+# are used (no gather per token), slots are split over the other axes, and so are the
+# packed rows of a model that only reads them.
 DECODING = {
     "vocab": ("tensor",),
     "heads": ("tensor",),
     "kv_heads": ("tensor",),
     "mlp": ("tensor",),
-    "slots": ("data", "fsdp"),
+    "slots": ("data", "fsdp", "context"),
+    "rows": ("data", "fsdp", "context"),
 }
 
 
-def make_mesh(*, data: int = 1, fsdp: int = -1, tensor: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
-    """A mesh of all devices with the axes data, fsdp and tensor.
+def make_mesh(
+    *, data: int = 1, fsdp: int = -1, context: int = 1, tensor: int = 1, devices: Sequence[Any] | None = None
+) -> Mesh:
+    """A mesh of all devices with the axes data, fsdp, context and tensor.
 
     Args:
       data: replicas of the sharded parameters.
       fsdp: shards of parameters and optimizer state.
+      context: shards of a row's tokens; parameters and optimizer state are split over them too.
       tensor: shards of heads, MLP and vocabulary.
       devices: defaults to all.
-      At most one of the three may be -1: it takes the devices left over.
+      At most one of the four may be -1: it takes the devices left over.
 
     Returns:
       The mesh.
@@ -58,7 +64,7 @@ def make_mesh(*, data: int = 1, fsdp: int = -1, tensor: int = 1, devices: Sequen
       ValueError: the sizes do not multiply to the number of devices.
     """
     devices = list(jax.devices() if devices is None else devices)
-    sizes = [data, fsdp, tensor]
+    sizes = [data, fsdp, context, tensor]
     if sizes.count(-1) > 1 or any(size == 0 or size < -1 for size in sizes):
         raise ValueError(f"mesh sizes must be positive, with at most one -1; got {dict(zip(AXES, sizes, strict=True))}")
     if -1 in sizes:
@@ -94,7 +100,7 @@ class Layout:
         Raises:
           ValueError: with `shape` given, a dim that its mesh axes do not divide.
         """
-        spec = [self.table.get(axis, ()) if axis else () for axis in axes]
+        spec = [self.names(axis) for axis in axes]
         for dim, (axis, names) in enumerate(zip(axes, spec, strict=True)):
             ways = math.prod(self.mesh.shape[name] for name in names)
             if shape is not None and shape[dim] % ways:
@@ -104,9 +110,40 @@ class Layout:
                 )
         return NamedSharding(self.mesh, PartitionSpec(*(names or None for names in spec)))
 
+    def names(self, axis: str | None) -> tuple[str, ...]:
+        """The mesh axes over which a dim with this logical axis is split."""
+        return self.table.get(axis, ()) if axis else ()
+
     def ways(self, axis: str) -> int:
         """Into how many parts a dim with this logical axis is split."""
-        return math.prod(self.mesh.shape[name] for name in self.table.get(axis, ()))
+        return math.prod(self.mesh.shape[name] for name in self.names(axis))
+
+    def token_order(self, length: int) -> np.ndarray:
+        """Which token of a row lies at each place when the row's tokens are split over the mesh.
+
+        Of a row in 2n chunks part i holds the chunks i and 2n - 1 - i: a late token looks at many, an early one at
+        few, and so every part has as much to do. One part has them as they come.
+
+        Args:
+          length: T, tokens of a row.
+
+        Returns:
+          `[T]` i32, a permutation.
+
+        Raises:
+          ValueError: the row cannot be cut into 2n equal chunks.
+        """
+        ways = self.ways("tokens")
+        if ways == 1:
+            return np.arange(length, dtype=np.int32)
+        if length % (2 * ways):
+            raise ValueError(
+                f"a row of {length} tokens cannot be split over {ways} parts of the mesh (mesh.context): each holds "
+                f"two chunks of it; make the row length a multiple of {2 * ways}, such as "
+                f"{-(-length // (2 * ways)) * 2 * ways}"
+            )
+        chunks = np.arange(length, dtype=np.int32).reshape(2 * ways, -1)
+        return np.stack([chunks[:ways], chunks[: ways - 1 : -1]], axis=1).reshape(-1)
 
     def constrain(self, x: jax.Array, *axes: str | None) -> jax.Array:
         """Inside jit: pins the sharding of an intermediate value."""

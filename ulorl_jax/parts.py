@@ -93,9 +93,9 @@ def make_parts(settings: Settings, workdir: Path) -> Parts:
     demand_same("settings", dataclasses.asdict(s) | {"--workdir": str(workdir)})
     make_workdir(workdir)
     demand_shared(workdir)
-    mesh = make_mesh(data=s.mesh.data, fsdp=s.mesh.fsdp, tensor=s.mesh.tensor)
+    mesh = make_mesh(**dataclasses.asdict(s.mesh))
     training, decoding = Layout(mesh, "training"), Layout(mesh, "decoding")
-    check_mesh(s, training.ways("rows"), decoding.ways("slots"))
+    check_mesh(s, training.ways("rows"), decoding.ways("slots"), training.ways("tokens"))
     demand(
         not (s.verify.overlap and s.verify.kind in WITH_A_MODEL and mesh.size > 1),
         f"verify.overlap with verify.kind={s.verify.kind} starts programs of several devices from two threads, and two "

@@ -24,6 +24,13 @@ class MeshSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class TrainingMeshSettings(MeshSettings):
+    """With the axis that only training splits something over."""
+
+    context: int
+
+
+@dataclasses.dataclass(frozen=True)
 class TokenizerSettings:
     """How text becomes ids."""
 

@@ -18,11 +18,11 @@ from ulorl_jax.sections import (
     DataSettings,
     EvalSettings,
     LossSettings,
-    MeshSettings,
     PromptSettings,
     RewardSettings,
     RolloutSettings,
     TokenizerSettings,
+    TrainingMeshSettings,
     TrainSettings,
     WarmStartSettings,
     check_optimizer,
@@ -40,7 +40,7 @@ class Settings:
     seed: int
     steps: int
     model: Qwen3Config
-    mesh: MeshSettings
+    mesh: TrainingMeshSettings
     tokenizer: TokenizerSettings
     prompt: PromptSettings
     data: DataSettings
@@ -215,21 +215,25 @@ def check(settings: Settings) -> None:
     )
 
 
-def check_mesh(settings: Settings, row_ways: int, slot_ways: int) -> None:
-    """Refuses rows and slots that the mesh cannot split evenly.
+def check_mesh(settings: Settings, row_ways: int, slot_ways: int, token_ways: int = 1) -> None:
+    """Refuses rows, their tokens and slots that the mesh cannot split evenly.
 
     Args:
       settings: the whole run.
       row_ways: into how many parts the training layout splits packed rows.
       slot_ways: into how many parts the decoding layout splits slots.
+      token_ways: into how many parts the training layout splits the tokens of a row.
 
     Raises:
       ValueError: what does not divide, and a value that works.
     """
+    chunks = 2 * token_ways if token_ways > 1 else 1  # each part holds an early and a late one
     for name, value, ways in (
         ("train.rows_per_micro_batch", settings.train.rows_per_micro_batch, row_ways),
         ("warm_start.rows", settings.warm_start.rows, row_ways),
         ("rollout.slots", settings.rollout.slots, slot_ways),
+        *(("train.row_lengths", length, chunks) for length in settings.train.row_lengths),
+        ("warm_start.row_length", settings.warm_start.row_length, chunks),
     ):
         up = -(-value // ways) * ways
         demand(

@@ -10,8 +10,8 @@ from ulorl_jax.models.qwen3 import Qwen3Config
 from ulorl_jax.sections import (
     AskingSettings,
     CheckpointSettings,
-    MeshSettings,
     TokenizerSettings,
+    TrainingMeshSettings,
     check_asking,
     check_optimizer,
 )
@@ -51,7 +51,7 @@ class VerifierSettings:
     steps: int
     weights: str
     model: Qwen3Config
-    mesh: MeshSettings
+    mesh: TrainingMeshSettings
     tokenizer: TokenizerSettings
     prompt: VerifierPrompt
     data: PairDataSettings

@@ -10,7 +10,6 @@ import pytest
 from tests.tiny import (
     make_config,
     make_layout,
-    make_moe_config,
     make_optimizer_settings,
     make_params,
     make_samples,
@@ -118,24 +117,6 @@ def test_T3_the_update_does_not_depend_on_how_the_samples_are_packed_and_split(u
     # Placed as the compilation's test below places it: one program serves both.
     placed = jax.device_put(other, batch_shardings(make_layout("training")))
     assert_same_update(update, host(step_of()(make_state(), placed, None)))
-
-
-@pytest.mark.parametrize("axes", [{"data": 2, "fsdp": 4}, {"data": 2, "fsdp": 2, "tensor": 2}], ids=str)
-def test_T3_the_update_does_not_depend_on_the_mesh(devices, update, axes):
-    layout = make_layout("training", devices, **axes)
-    batch = jax.device_put(make_batch(rows=8, length=48), batch_shardings(layout))
-    state = make_state(layout=layout)
-    assert not state.params["layers"]["q"].is_fully_replicated
-    assert_same_update(update, host(step_of(layout=layout)(state, batch, None)))
-
-
-@pytest.mark.slow
-def test_T3_holds_with_experts(devices):
-    config = make_moe_config()
-    layout = make_layout("training", devices, data=2, fsdp=2, tensor=2)
-    one = host(step_of(config)(make_state(config), make_batch(), None))
-    batch = jax.device_put(make_batch(rows=8, length=48), batch_shardings(layout))
-    assert_same_update(one, host(step_of(config, layout)(make_state(config, layout), batch, None)))
 
 
 def test_what_stands_in_padding_and_prompts_is_never_read(update):

@@ -1,7 +1,11 @@
 """Mixture of experts: each token goes to its top k of E experts, computed by `ragged_dot`."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
+
+from ulorl_jax.mesh import Layout
 
 
 def route(x: jax.Array, router: jax.Array, top_k: int, renormalise: bool) -> tuple[jax.Array, jax.Array]:
@@ -35,10 +39,12 @@ def moe_mlp(
     *,
     top_k: int,
     renormalise: bool,
+    layout: Layout | None = None,
 ) -> jax.Array:
     """SwiGLU experts without dropping: tokens are sorted by expert, three ragged products, sorted back.
 
-    The sort is over all tokens given: on a mesh that splits rows the compiler gathers them.
+    The sort is over all tokens given. With a layout every device sorts its own: it gathers the experts' weights, and
+    computes its part of every expert's width.
 
     Args:
       x: `[B, T, D]`.
@@ -46,10 +52,32 @@ def moe_mlp(
       gate, up: `[E, D, F]`.
       down: `[E, F, D]`.
       top_k, renormalise: see `route`.
+      layout: where everything lies; None: on one device, or wherever the compiler puts it.
 
     Returns:
       `[B, T, D]` in x's dtype.
     """
+    local = functools.partial(_local, top_k=top_k, renormalise=renormalise)
+    if layout is None or layout.mesh.size == 1:
+        return local(x, router, gate, up, down)
+    shard, width = layout.names("embed"), layout.names("mlp")
+
+    def part(x, router, gate, up, down):
+        def whole(w, axis):
+            return jax.lax.all_gather(w, shard, axis=axis, tiled=True) if shard else w
+
+        out = local(x, whole(router, 0), whole(gate, 1), whole(up, 1), whole(down, 2))
+        return jax.lax.psum(out, width) if width else out
+
+    tokens = layout.sharding("rows", "tokens", None).spec
+    inward, outward = (layout.sharding(None, *axes).spec for axes in (("embed", "mlp"), ("mlp", "embed")))
+    given = (tokens, layout.sharding("embed", None).spec, inward, inward, outward)
+    return jax.shard_map(part, mesh=layout.mesh, in_specs=given, out_specs=tokens, check_vma=False)(
+        x, router, gate, up, down
+    )
+
+
+def _local(x, router, gate, up, down, *, top_k, renormalise):
     flat = x.reshape(-1, x.shape[-1])
     weights, experts = route(flat, router, top_k, renormalise)
     order = jnp.argsort(experts.reshape(-1), stable=True)

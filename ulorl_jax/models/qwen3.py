@@ -21,22 +21,24 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ulorl_jax.models.attention import packed_attention
+from ulorl_jax.mesh import Layout
+from ulorl_jax.models.block_attention import RESIDUAL
 from ulorl_jax.models.linear import linear
 from ulorl_jax.models.moe import moe_mlp
+from ulorl_jax.models.packed_attention import attend_packed
 from ulorl_jax.models.rms_norm import rms_norm
 from ulorl_jax.models.rope import RopeScaling, apply_rope, rope_angles
 
 PyTree = Any
 # (q [B,T,H,d], k [B,T,K,d], v [B,T,K,d], cache, layer []) -> (out [B,T,H,d], cache); layer is an int where unstacked
 Attend = Callable[[jax.Array, jax.Array, jax.Array, PyTree, Any], tuple[jax.Array, PyTree]]
-# (x, *logical axes) -> x with that sharding; see mesh.Layout.constrain
-Constrain = Callable[..., jax.Array]
 
-# What the backward pass may keep of a layer instead of computing it again.
+# What the backward pass may keep of a layer instead of computing it again. "attention" keeps what attention over long
+# rows needs in order not to run twice; short rows name nothing.
 REMAT = {
     "none": jax.checkpoint_policies.everything_saveable,
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "attention": jax.checkpoint_policies.save_only_these_names(RESIDUAL),
     "full": jax.checkpoint_policies.nothing_saveable,
 }
 
@@ -226,7 +228,7 @@ def forward_packed(
     tokens: jax.Array,
     positions: jax.Array,
     sample_ids: jax.Array,
-    constrain: Constrain = lambda x, *axes: x,
+    layout: Layout | None = None,
 ) -> jax.Array:
     """Training: hidden states of packed rows.
 
@@ -236,16 +238,23 @@ def forward_packed(
       tokens: `[B, T]` i32.
       positions: `[B, T]` i32, position of each token in its own sample.
       sample_ids: `[B, T]` i32; samples do not see each other, 0 is padding.
-      constrain: pins the sharding of activations by logical axes.
+      layout: where everything lies; None: one device.
 
     Returns:
-      `[B, T, D]`, after the last norm; `hidden[:, t]` predicts token t + 1.
+      `[B, T, D]`, after the last norm; the hidden state of token t predicts token t + 1. Tokens lie in the layout's
+      order, which is their own unless it splits rows (`Layout.token_order`).
+
+    Raises:
+      ValueError: the layout cannot split rows of T tokens.
     """
+    if layout is not None and layout.ways("tokens") > 1:
+        order = layout.token_order(tokens.shape[1])
+        tokens, positions = (layout.constrain(x[:, order], "rows", "tokens") for x in (tokens, positions))
 
     def attend(q, k, v, cache, layer):
-        return packed_attention(q, k, v, sample_ids), cache
+        return attend_packed(q, k, v, sample_ids, layout), cache
 
-    return _run(params, config, tokens, positions, attend, None, constrain)[0]
+    return _run(params, config, tokens, positions, attend, None, layout)[0]
 
 
 def forward_cached(
@@ -270,16 +279,20 @@ def forward_cached(
     Returns:
       hidden `[B, T, D]` after the last norm, and the cache.
     """
-    return _run(params, config, tokens, positions, attend, cache, lambda x, *axes: x)
+    return _run(params, config, tokens, positions, attend, cache, None)
 
 
-def _run(params, config, tokens, positions, attend, cache, constrain):
+def _run(params, config, tokens, positions, attend, cache, layout):
     c = config
+
+    def constrain(x, *axes):
+        return x if layout is None else layout.constrain(x, *axes)
+
     batch, length = tokens.shape
     cos, sin = rope_angles(positions, c.head_dim, c.rope_theta, c.rope_scaling)
     # The table is gathered over fsdp once, as the layers' weights are: rows are then looked up in place.
     embed = constrain(params["embed"].astype(c.dtype), "vocab", None)
-    x = constrain(embed[tokens], "rows", None, None)
+    x = constrain(embed[tokens], "rows", "tokens", None)
 
     def layer(carry, scanned):
         x, cache = carry
@@ -296,12 +309,11 @@ def _run(params, config, tokens, positions, attend, cache, constrain):
         x = x + linear(attended.reshape(batch, length, -1), w["o"])
         h = rms_norm(x, w["mlp_norm"], c.rms_norm_eps)
         if c.num_experts:
-            out = moe_mlp(
-                h, w["router"], w["gate"], w["up"], w["down"], top_k=c.num_experts_per_tok, renormalise=c.norm_topk_prob
-            )
+            experts = (w["router"], w["gate"], w["up"], w["down"])
+            out = moe_mlp(h, *experts, top_k=c.num_experts_per_tok, renormalise=c.norm_topk_prob, layout=layout)
         else:
             out = linear(jax.nn.silu(linear(h, w["gate"])) * linear(h, w["up"]), w["down"])
-        return (constrain(x + out, "rows", None, None), cache), None
+        return (constrain(x + out, "rows", "tokens", None), cache), None
 
     if isinstance(params["layers"], tuple):
         for index, weights in enumerate(params["layers"]):

@@ -87,10 +87,35 @@ def token_logprobs(
         )
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
-    batch, length, width = hidden.shape
-    count = length - 1
-    if count <= 0:
+    if tokens.shape[1] < 2:
         return jnp.zeros(tokens.shape, jnp.float32), jnp.zeros(tokens.shape, jnp.float32)
+    logp, entropy = target_logprobs(hidden[:, :-1], head, tokens[:, 1:], temperature=temperature, chunk_size=chunk_size)
+    logp, entropy = (jnp.pad(x, ((0, 0), (1, 0))) for x in (logp, entropy))
+    return logp, entropy if entropy_grad else jax.lax.stop_gradient(entropy)
+
+
+def target_logprobs(
+    hidden: jax.Array, head: jax.Array, targets: jax.Array, *, temperature: Temperature, chunk_size: int
+) -> tuple[jax.Array, jax.Array]:
+    """The same without the shift: each hidden state beside the token that it is to predict, in any order.
+
+    Args:
+      hidden: `[B, T, D]`, T >= 1.
+      head: `[D, V]`.
+      targets: `[B, T]` i32 in [0, V).
+      temperature, chunk_size: see `token_logprobs`.
+
+    Returns:
+      logp `[B, T]` f32 of the targets, entropy `[B, T]` f32, both in nats.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> hidden, head = jnp.zeros((1, 1, 2)), jnp.zeros((2, 4))  # uniform over 4
+      >>> logp, entropy = target_logprobs(hidden, head, jnp.array([[3]]), temperature=1.0, chunk_size=8)
+      >>> round(float(logp[0, 0]), 4), round(float(entropy[0, 0]), 4)
+      (-1.3863, 1.3863)
+    """
+    batch, count, _ = hidden.shape
     size = min(chunk_size, count)
     num_chunks = -(-count // size)
     pad = num_chunks * size - count
@@ -100,15 +125,13 @@ def token_logprobs(
         return x.reshape(batch, num_chunks, size, *x.shape[2:]).swapaxes(0, 1)
 
     logp, entropy = _chunked_logprobs(
-        to_chunks(hidden[:, :-1]), head, to_chunks(tokens[:, 1:]), jnp.asarray(temperature, jnp.float32)
+        to_chunks(hidden), head, to_chunks(targets), jnp.asarray(temperature, jnp.float32)
     )
 
     def from_chunks(x):
-        x = x.swapaxes(0, 1).reshape(batch, num_chunks * size)[:, :count]
-        return jnp.pad(x, ((0, 0), (1, 0)))
+        return x.swapaxes(0, 1).reshape(batch, num_chunks * size)[:, :count]
 
-    entropy = from_chunks(entropy)
-    return from_chunks(logp), entropy if entropy_grad else jax.lax.stop_gradient(entropy)
+    return from_chunks(logp), from_chunks(entropy)
 
 
 @jax.custom_vjp

@@ -1,7 +1,8 @@
 """Samples of ragged length -> one Batch of static shape: the only door from host to device.
 
-NumPy only. Rows are filled first-fit-decreasing; row length and micro-batch count
-come from short lists, so that a run compiles its train step a handful of times.
+NumPy only. There are as few micro-batches as first-fit-decreasing needs, and the rows that run side by side in one
+weigh alike (`balanced_rows`). Row length and micro-batch count come from short lists, so that a run compiles its train
+step a handful of times.
 """
 
 from collections.abc import Sequence
@@ -67,7 +68,7 @@ def pack(
     contexts = [sample.context for sample in samples]
     sizes = np.array([len(context) for context in contexts])
     row_length = _bucket(sizes, samples, lengths)
-    rows = first_fit_decreasing(sizes, row_length)
+    rows = balanced_rows(sizes, row_length, rows_per_micro_batch)
     real = -(-len(rows) // rows_per_micro_batch)
     shape = (1 << (real - 1).bit_length(), rows_per_micro_batch, row_length)
     flat = (shape[0] * shape[1], row_length)
@@ -133,6 +134,81 @@ def first_fit_decreasing(sizes: np.ndarray, capacity: int) -> list[list[int]]:
         bins[chosen].append(int(index))
         room[chosen] -= sizes[index]
     return bins
+
+
+def balanced_rows(sizes: np.ndarray, capacity: int, side_by_side: int) -> list[list[int]]:
+    """Rows that take about as long as those beside them.
+
+    A row costs the sum of its samples' squared lengths, what attention costs; all else costs every row the same. A
+    micro-batch lasts as long as its heaviest row. Samples are dealt out, longest first, each to the lightest row with
+    room: over all rows of all the micro-batches that `first_fit_decreasing` needs, or, where one then finds no room,
+    over the rows of each micro-batch by itself. What was no gain is left as it was.
+
+    Args:
+      sizes: `[N]` int, each <= capacity.
+      capacity: tokens of a row.
+      side_by_side: rows of a micro-batch.
+
+    Returns:
+      For each row the indices it holds, the heaviest row first; its last micro-batch may have empty ones.
+
+    Example:
+      >>> import numpy as np
+      >>> sizes = np.array([4, 4, 3, 3, 2, 2])
+      >>> balanced_rows(sizes, 10, 2), first_fit_decreasing(sizes, 10)
+      ([[0, 2, 4], [1, 3, 5]], [[0, 1, 4], [2, 3, 5]])
+    """
+    sizes = np.asarray(sizes, np.int64)
+
+    def heaviest_first(rows: list[list[int]]) -> tuple[int, list[list[int]]]:
+        costs = np.array([np.sum(sizes[members] ** 2) for members in rows])
+        order = np.argsort(-costs, kind="stable")
+        return int(costs[order][::side_by_side].sum()), [rows[i] for i in order]
+
+    tight = heaviest_first(first_fit_decreasing(sizes, capacity))
+    micro_batches = [tight[1][i : i + side_by_side] for i in range(0, len(tight[1]), side_by_side)]
+    whole = _deal(tight[1], len(micro_batches) * side_by_side, sizes, capacity)
+    each = [row for rows in micro_batches for row in _deal(rows, side_by_side, sizes, capacity) or rows]
+    found = [tight, heaviest_first(each), *([heaviest_first(whole)] if whole else [])]
+    return min(found, key=lambda one: one[0])[1]
+
+
+def _deal(rows, count, sizes, capacity):
+    """What the rows hold, over `count` of them: longest first, each to the lightest with room. None: there was none."""
+    members = np.sort(np.concatenate([np.asarray(row, np.int64) for row in rows]))
+    dealt: list[list[int]] = [[] for _ in range(count)]
+    room, cost = np.full(count, capacity), np.zeros(count)
+    for index in members[np.argsort(-sizes[members], kind="stable")]:
+        chosen = int(np.argmin(np.where(room >= sizes[index], cost, np.inf)))
+        if room[chosen] < sizes[index]:
+            return None
+        dealt[chosen].append(int(index))
+        room[chosen] -= sizes[index]
+        cost[chosen] += sizes[index] ** 2
+    return dealt
+
+
+def balance(batch: Batch) -> float:
+    """Attention's cost of the mean row over that of the heaviest beside it, in (0, 1]; the rest is waiting.
+
+    Args:
+      batch: from `pack`.
+
+    Returns:
+      Scores of all samples over what they would be if every row were as heavy as its micro-batch's heaviest.
+
+    Example:
+      >>> import numpy as np
+      >>> from ulorl_jax.types import EOS, Prompt, Sample, Segment
+      >>> segment = Segment(np.arange(2), np.zeros(2, np.float32), 0, "prefill")
+      >>> sample = Sample(0, Prompt(0, np.array([9]), "")).append(segment, EOS)
+      >>> balance(pack([sample], np.ones(1), np.ones(1), lengths=[4], rows_per_micro_batch=2))
+      0.5
+    """
+    real = slice(int(batch.num_micro_batches))
+    seen = np.where(np.asarray(batch.sample_ids[real]) > 0, np.asarray(batch.positions[real], np.int64) + 1, 0)
+    costs = seen.sum(axis=-1)
+    return float(costs.sum() / (costs.max(axis=-1).sum() * costs.shape[1]))
 
 
 def fill_ratio(batch: Batch) -> float:

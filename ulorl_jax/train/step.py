@@ -14,11 +14,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from ulorl_jax.mesh import Layout
 from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed, output_head
-from ulorl_jax.ops.logprobs import token_logprobs
+from ulorl_jax.ops.logprobs import target_logprobs, token_logprobs
 from ulorl_jax.ops.masked import masked_sum
 from ulorl_jax.train.state import state_shardings
 from ulorl_jax.types import Array, Batch, TrainState
@@ -177,17 +178,45 @@ def make_score(config: Qwen3Config, layout: Layout, settings: StepSettings) -> C
 
 
 def _make_logprobs(config, layout, settings):
+    """(params, micro-batch) -> log-probs and entropies, [B, T] each, tokens in their rows' order."""
+    chosen = {"temperature": settings.temperature, "chunk_size": settings.logprob_chunk}
+
     def logprobs(params, micro: Batch):
-        hidden = forward_packed(params, config, micro.tokens, micro.positions, micro.sample_ids, layout.constrain)
-        return token_logprobs(
-            hidden,
-            output_head(params),
-            micro.tokens,
-            temperature=settings.temperature,
-            chunk_size=settings.logprob_chunk,
-        )
+        hidden = forward_packed(params, config, micro.tokens, micro.positions, micro.sample_ids, layout)
+        if layout.mesh.size == 1:
+            return token_logprobs(hidden, output_head(params), micro.tokens, **chosen)
+        return _split_logprobs(hidden, output_head(params), micro.tokens, layout, chosen)
 
     return logprobs
+
+
+def _split_logprobs(hidden, head, tokens, layout, chosen):
+    """`token_logprobs` of hidden states in the layout's order; every device computes those of its own tokens.
+
+    Those that would hold the same ones, with different parts of the vocabulary, share them out instead. The head is
+    gathered once, and what it learns is added up once: not for each chunk.
+    """
+    batch, length = tokens.shape
+    order, vocab, embed = layout.token_order(length), layout.names("vocab"), layout.names("embed")
+    spec = layout.sharding("rows", "tokens").spec
+    spread = jax.sharding.PartitionSpec(spec[0], (*layout.names("tokens"), *vocab))
+    more = -length % (layout.ways("tokens") * layout.ways("vocab"))
+    # The shift comes before the order: a token's predictor may lie on another device. The last predicts nothing.
+    targets = jnp.pad(tokens[:, 1:], ((0, 0), (0, 1)))[:, order]
+
+    def part(hidden, head, targets):
+        head = jax.lax.all_gather(head, embed, axis=0, tiled=True)
+        head = jax.lax.all_gather(head, vocab, axis=1, tiled=True)
+        return target_logprobs(hidden, head, targets, **chosen)
+
+    given = (spread, layout.sharding("embed", "vocab").spec, spread)
+    logp, entropy = jax.shard_map(part, mesh=layout.mesh, in_specs=given, out_specs=(spread, spread), check_vma=False)(
+        jnp.pad(hidden, ((0, 0), (0, more), (0, 0))), head, jnp.pad(targets, ((0, 0), (0, more)))
+    )
+    inverse = np.argsort(order)
+    both = jnp.stack([logp, jax.lax.stop_gradient(entropy)])
+    logp, entropy = jnp.pad(layout.constrain(both, None, "rows", None)[..., inverse[:-1]], ((0, 0), (0, 0), (1, 0)))
+    return logp, entropy
 
 
 def _micro_batch(batch: Batch, i) -> Batch:

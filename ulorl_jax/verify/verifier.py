@@ -72,9 +72,11 @@ class VerdictModel(nn.Module):
           `[B, N, 2]` f32, logits of the two; and `[B, N]` f32, nats, the log of their probability together. Of
           padding 0 and -inf. Logits of the whole vocabulary exist at the N ends of a row and nowhere else.
         """
-        hidden = forward_packed(self.weights, self.config, tokens, positions, sample_ids, self._constrain)
+        hidden = forward_packed(self.weights, self.config, tokens, positions, sample_ids, self.layout)
         last = jnp.take_along_axis(hidden, jnp.maximum(ends, 0)[..., None], axis=1)
-        logits = self._constrain(scaled_logits(last, output_head(self.weights), 1.0), "rows", None, "vocab")
+        logits = scaled_logits(last, output_head(self.weights), 1.0)
+        if self.layout is not None:
+            logits = self.layout.constrain(logits, "rows", None, "vocab")
         verdicts = jnp.take(logits, verdict_ids, axis=-1)
         mass = jax.nn.logsumexp(verdicts, axis=-1) - jax.nn.logsumexp(logits, axis=-1)
         real = ends >= 0
@@ -89,18 +91,8 @@ class VerdictModel(nn.Module):
         Returns:
           `[B, T]` f32, nats, of each token after those before it in its prompt.
         """
-        hidden = forward_packed(self.weights, self.config, tokens, positions, sample_ids, self._constrain)
+        hidden = forward_packed(self.weights, self.config, tokens, positions, sample_ids, self.layout)
         return token_logprobs(hidden, output_head(self.weights), tokens, chunk_size=_LOGITS)[0]
-
-    def _constrain(self, x: jax.Array, *axes: str | None) -> jax.Array:
-        if self.layout is None:
-            return x
-        return self.layout.constrain(x, *(_row_axis(self.layout) if axis == "rows" else axis for axis in axes))
-
-
-def _row_axis(layout: Layout) -> str:
-    # A decoding layout has no packed rows of its own: they are shared out as its slots are.
-    return "rows" if "rows" in layout.table else "slots"
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -177,7 +169,8 @@ class GenerativeVerifier:
         for name, value in dataclasses.asdict(shapes).items():
             demand(bool(value) and np.min(value) >= 1, f"verifier {name} must be at least 1", value, "set it to more")
         demand(mode != REASONED or generate is not None, "a reasoned verdict is decoded", generate, "give generate")
-        layout.sharding(_row_axis(layout), shape=(shapes.rows,))  # refuses rows the mesh cannot split
+        demand(layout.ways("tokens") == 1, "a verifier reads whole rows", layout, "give it the decoding layout")
+        layout.sharding("rows", shape=(shapes.rows,))  # refuses rows the mesh cannot split
         _check_fit(config, params, tokenizer)
         self._model, self._params = VerdictModel(config, layout), params
         self._tokenizer, self._prompt, self._shapes, self._generate = tokenizer, prompt, shapes, generate

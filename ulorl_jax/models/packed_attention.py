@@ -1,0 +1,67 @@
+"""The attention of training and of every other pass over packed rows: one interface, the way chosen by the platform.
+
+  plain    short rows: the scores of a whole row at once
+  blocks   long rows: no T x T scores, nothing computed between different samples (`block_attention`)
+  splash   long rows on a TPU: the same by jax's kernels (`splash_attention`)
+
+On a mesh every device attends with its own queries and heads. Where a row's tokens are split (`Layout.token_order`),
+keys and values of the row are gathered first, in one collective.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from ulorl_jax.mesh import Layout
+from ulorl_jax.models.attention import packed_attention
+from ulorl_jax.models.block_attention import block_attention
+from ulorl_jax.models.splash_attention import LANES, splash_attention
+
+PLAIN = 256  # tokens of a row up to which its scores are computed at once
+
+
+def attend_packed(
+    q: jax.Array, k: jax.Array, v: jax.Array, sample_ids: jax.Array, layout: Layout | None = None
+) -> jax.Array:
+    """Causal attention among the tokens of one sample, several samples in a row.
+
+    Args:
+      q: `[B, T, H, d]`, scaled, tokens in the layout's order.
+      k, v: `[B, T, K, d]`, in the same order.
+      sample_ids: `[B, T]` i32, in the row's own order; tokens with different ids never see each other, 0 is padding.
+      layout: where the arrays lie; None: one device.
+
+    Returns:
+      `[B, T, H, d]`, tokens in the layout's order.
+    """
+    # Padding lies at the end: a last sample of its own there keeps ids from falling, see `visible_blocks`.
+    sample_ids = jnp.where(sample_ids == 0, jnp.iinfo(jnp.int32).max, sample_ids)
+    length, platform = q.shape[1], "cpu" if layout is None else layout.mesh.devices.flat[0].platform
+    split = layout is not None and layout.ways("tokens") > 1
+    if length <= PLAIN and not split:
+        local = lambda q, k, v, index, ids: packed_attention(q, k, v, ids)  # noqa: E731 (one of three)
+    elif platform == "tpu" and q.shape[-1] % LANES == 0:
+        local = splash_attention
+    else:
+        local = block_attention
+    order = jnp.arange(length, dtype=jnp.int32)
+    if layout is None or layout.mesh.size == 1:
+        return local(q, k, v, order, sample_ids)
+    if split:
+        order = jnp.asarray(layout.token_order(length))
+        local = functools.partial(_gathered, local, layout.names("tokens"))
+    queries, keys = (layout.sharding("rows", "tokens", heads, None).spec for heads in ("heads", "kv_heads"))
+    whole, tokens = layout.sharding("rows", None).spec, layout.sharding("tokens").spec
+    given = (queries, keys, keys, tokens, whole)
+    part = jax.shard_map(local, mesh=layout.mesh, in_specs=given, out_specs=queries, check_vma=False)
+    return part(q, k, v, order, sample_ids)
+
+
+def _gathered(local, names, q, k, v, index, sample_ids):
+    # One collective for both: they are small, and two at one time can end in a deadlock on virtual CPU devices.
+    kv = jax.lax.all_gather(jnp.stack([k, v]), names, axis=2)  # [2, B, t, K, d] -> [2, B, n, t, K, d]
+    early, late = jnp.split(kv, 2, axis=3)  # part i holds the chunks i and 2n - 1 - i
+    kv = jnp.concatenate([early, jnp.flip(late, axis=2)], axis=2)
+    k, v = kv.reshape(*kv.shape[:2], -1, *kv.shape[4:])
+    return local(q, k, v, index, sample_ids)
