@@ -58,8 +58,12 @@ def meaningful(arrays):
     active, lengths = arrays["device['active']"], arrays["device['lengths']"]
     covered = active[:, None] & (np.arange(arrays["device['contexts']"].shape[1]) < lengths[:, None])
     kept = {name: array for name, array in arrays.items() if not name.startswith("device")}
-    keys, values = arrays["device['cache']['k']"], arrays["device['cache']['v']"]
-    kept["keys"], kept["values"] = keys * covered[:, None, None, :], values * covered[:, None, :, None]
+    for name, array in arrays.items():
+        if name.startswith("device['cache']['k']"):  # by layers; the contexts are too short for a second stretch
+            kept[name] = array * covered[:, None, None, :]
+        elif name.startswith("device['cache']['v']"):
+            kept[name] = array * covered[:, None, :, None]
+    assert len(kept) > sum(not name.startswith("device") for name in arrays), "no cache was kept"
     return kept | {"active": active, "lengths": lengths * active}
 
 
