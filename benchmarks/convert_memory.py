@@ -52,7 +52,7 @@ def make_checkpoint(folder: pathlib.Path, dtype: str, layers: int) -> None:
 
     from ulorl_jax.io.hf_weights import write_hf_weights
     from ulorl_jax.models.hf_qwen3 import config_from_hf, hf_tensors
-    from ulorl_jax.models.qwen3 import init_params
+    from ulorl_jax.models.qwen3_params import init_params
 
     values = NETWORK | {"torch_dtype": dtype, "num_hidden_layers": layers}
     config = config_from_hf(values)
@@ -89,7 +89,7 @@ def measure(what: str, source: pathlib.Path, destination: pathlib.Path, dtype: s
     from jax.sharding import SingleDeviceSharding
 
     from ulorl_jax.convert import convert
-    from ulorl_jax.models.qwen3 import map_table
+    from ulorl_jax.models.qwen3_params import map_table
     from ulorl_jax.weights import open_weights
 
     weights = open_weights(source)

@@ -36,7 +36,8 @@ from benchmarks.cells import POLICIES, SEGMENTS, Bench, make_bench, window
 from benchmarks.frozen import FrozenLoop, compile_all, make_rollout, small_network, take_turns
 from ulorl_jax.io.panels import BLUE, GREEN, LEGEND, ORANGE, PURPLE, label_panel, make_figure, save_figure
 from ulorl_jax.io.tables import print_table
-from ulorl_jax.models.qwen3 import Qwen3Config, init_params
+from ulorl_jax.models.qwen3 import Qwen3Config
+from ulorl_jax.models.qwen3_params import init_params
 from ulorl_jax.planning import Cost, describe, warm_up
 from ulorl_jax.rollout.decoding import compiled_programs
 from ulorl_jax.rollout.segments import CONTINUOUS, KEEP, REFILLS, STEP

@@ -20,7 +20,7 @@ import numpy as np
 
 from configs.verifier_tiny import get_config
 from ulorl_jax.mesh import Layout, make_mesh
-from ulorl_jax.models import qwen3
+from ulorl_jax.models import qwen3, qwen3_params
 from ulorl_jax.models.linear import linear
 from ulorl_jax.supervised import RowSettings, Supervised, worked_sample
 from ulorl_jax.train.state import init_state
@@ -74,7 +74,7 @@ def floor_s(model: qwen3.Qwen3Config, tokens: int) -> float:
     for _ in range(REPEATS):
         multiply(matrix, matrix).block_until_ready()
     speed = 2 * SIZE**3 * REPEATS / (time.perf_counter() - began)
-    weights = sum(int(np.prod(row.shape)) for row in jax.tree.leaves(qwen3.map_table(lambda row: row, model)))
+    weights = sum(int(np.prod(row.shape)) for row in jax.tree.leaves(qwen3_params.map_table(lambda row: row, model)))
     return 6 * weights * tokens / speed
 
 

@@ -20,7 +20,7 @@ from configs import verifier_tiny
 from ulorl_jax.data.answer_pairs import generate_pairs
 from ulorl_jax.inputs import make_tokenizer, verifier_of
 from ulorl_jax.mesh import Layout, make_mesh
-from ulorl_jax.models.qwen3 import init_params, map_table
+from ulorl_jax.models.qwen3_params import init_params, map_table
 from ulorl_jax.verifier_data import to_pair
 from ulorl_jax.verifier_settings import VerifierSettings
 from ulorl_jax.verify.comparison import Pair

@@ -17,7 +17,8 @@ from ulorl_jax.data.sub_questions import sub_questions
 from ulorl_jax.io.endpoint import Endpoint
 from ulorl_jax.io.hf_weights import write_hf_weights
 from ulorl_jax.models.hf_qwen3 import config_to_hf, hf_tensors
-from ulorl_jax.models.qwen3 import Qwen3Config, init_params
+from ulorl_jax.models.qwen3 import Qwen3Config
+from ulorl_jax.models.qwen3_params import init_params
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.typed import build
 

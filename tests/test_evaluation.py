@@ -21,7 +21,8 @@ from ulorl_jax.io.record_reader import FINAL, read_record
 from ulorl_jax.io.records import PARTIAL
 from ulorl_jax.io.samples import encode_samples
 from ulorl_jax.models.hf_qwen3 import config_to_hf, hf_tensors
-from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed, init_params
+from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed
+from ulorl_jax.models.qwen3_params import init_params
 from ulorl_jax.scoring import score_record
 from ulorl_jax.verify.comparison import UNSURE, Comparison
 from ulorl_jax.verify.final_answer import FinalAnswer

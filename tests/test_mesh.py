@@ -8,7 +8,7 @@ from jax.sharding import PartitionSpec as P
 
 from tests.tiny import make_config, make_layout, make_moe_config, make_params
 from ulorl_jax.mesh import AXES, DECODING, TRAINING, Layout, make_mesh, reshard
-from ulorl_jax.models.qwen3 import map_table, parameter_table
+from ulorl_jax.models.qwen3_params import map_table, parameter_table
 
 MESHES = [{"data": 2, "fsdp": 4}, {"data": 2, "fsdp": 2, "tensor": 2}, {"fsdp": 4, "tensor": 2}]
 

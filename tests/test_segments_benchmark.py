@@ -10,7 +10,7 @@ from benchmarks.cells import POLICIES, Bench, Cell, Load, make_bench, window
 from benchmarks.frozen import FrozenLoop, compile_all, make_rollout, small_network, take_turns
 from benchmarks.segments import MODEL, findings, fit_cost, measure, tabulate
 from tests.tiny import make_config
-from ulorl_jax.models.qwen3 import init_params
+from ulorl_jax.models.qwen3_params import init_params
 from ulorl_jax.plan_inputs import lognormal_lengths
 from ulorl_jax.planning import Schedule
 from ulorl_jax.rollout.decoding import compiled_programs

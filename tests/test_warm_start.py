@@ -12,7 +12,7 @@ from tests import runs
 from ulorl_jax.clock import StopRequest
 from ulorl_jax.convert import convert
 from ulorl_jax.io.checkpoints import Checkpoints
-from ulorl_jax.models.qwen3 import init_params
+from ulorl_jax.models.qwen3_params import init_params
 from ulorl_jax.models.rope import RopeScaling
 from ulorl_jax.parts import make_parts, tokenizer_folder
 from ulorl_jax.warm_start import first_params, supervised_samples

@@ -13,7 +13,8 @@ import pytest
 from tests import hf_folders
 from tests.tiny import make_config, make_layout, make_moe_config, make_params, make_rollout, run_to_end
 from ulorl_jax.io.checkpoints import Checkpoints
-from ulorl_jax.models.qwen3 import forward_packed, map_table, output_head
+from ulorl_jax.models.qwen3 import forward_packed, output_head
+from ulorl_jax.models.qwen3_params import map_table
 from ulorl_jax.models.rope import RopeScaling
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.train.state import OptimizerSettings, make_optimizer, start_state

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ulorl_jax.mesh import Layout, make_mesh
-from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed, init_params, output_head
+from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed, output_head
+from ulorl_jax.models.qwen3_params import init_params
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine
 from ulorl_jax.rollout.pages import PageSettings
 from ulorl_jax.rollout.sampling import Sampling, draw_tokens

@@ -11,7 +11,8 @@ import numpy as np
 
 from tests import tiny
 from ulorl_jax.io.tokenizer import ByteTokenizer
-from ulorl_jax.models.qwen3 import Qwen3Config, init_params
+from ulorl_jax.models.qwen3 import Qwen3Config
+from ulorl_jax.models.qwen3_params import init_params
 from ulorl_jax.verify.comparison import Pair
 from ulorl_jax.verify.verifier import GenerativeVerifier, RowShapes
 from ulorl_jax.verify.verifier_prompt import VerifierPrompt

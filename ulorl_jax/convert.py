@@ -13,7 +13,7 @@ from ulorl_jax.io.checkpoints import Checkpoints
 from ulorl_jax.io.folders import partial_folder, refuse_occupied
 from ulorl_jax.io.hf_weights import CONFIG, write_hf_weights
 from ulorl_jax.models.hf_qwen3 import config_to_hf, hf_tensors, recorded_dtype
-from ulorl_jax.models.qwen3 import map_table
+from ulorl_jax.models.qwen3_params import map_table
 from ulorl_jax.weights import HF, Weights, copy_files, fingerprint, read_json, side_files
 
 SHARD_BYTES = 5_000_000_000

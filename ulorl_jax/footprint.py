@@ -11,7 +11,8 @@ import jax.numpy as jnp
 
 from ulorl_jax.mesh import AXES, DECODING, TRAINING
 from ulorl_jax.models.packed_attention import PLAIN
-from ulorl_jax.models.qwen3 import Param, Qwen3Config, map_table
+from ulorl_jax.models.qwen3 import Qwen3Config
+from ulorl_jax.models.qwen3_params import Param, map_table
 from ulorl_jax.rollout import kv_cache, paged_cache
 from ulorl_jax.rollout.pages import INT8
 from ulorl_jax.settings import Settings

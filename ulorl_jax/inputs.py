@@ -13,7 +13,8 @@ from ulorl_jax.io.hf_tokenizer import HFTokenizer
 from ulorl_jax.io.prompts import Source
 from ulorl_jax.io.tokenizer import ByteTokenizer, Tokenizer, TrustedText
 from ulorl_jax.mesh import Layout
-from ulorl_jax.models.qwen3 import Qwen3Config, map_table
+from ulorl_jax.models.qwen3 import Qwen3Config
+from ulorl_jax.models.qwen3_params import map_table
 from ulorl_jax.replies import Replies
 from ulorl_jax.rewards import Cached, Dealt, FirstThen, Judge
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine

@@ -22,7 +22,8 @@ from ulorl_jax.io.files import write_atomically
 from ulorl_jax.io.hf_weights import CONFIG, SIDE_FILES, read_hf_weights
 from ulorl_jax.io.safetensors_files import INDEX, SINGLE, find_tensors
 from ulorl_jax.models.hf_qwen3 import config_from_hf, hf_tensors
-from ulorl_jax.models.qwen3 import Qwen3Config, map_table
+from ulorl_jax.models.qwen3 import Qwen3Config
+from ulorl_jax.models.qwen3_params import map_table
 from ulorl_jax.models.rope import RopeScaling
 from ulorl_jax.types import PyTree
 

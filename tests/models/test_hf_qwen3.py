@@ -9,7 +9,8 @@ import pytest
 from tests import hf_folders
 from tests.tiny import make_config, make_moe_config
 from ulorl_jax.models.hf_qwen3 import config_from_hf, config_to_hf, hf_tensors, recorded_dtype
-from ulorl_jax.models.qwen3 import Qwen3Config, map_table
+from ulorl_jax.models.qwen3 import Qwen3Config
+from ulorl_jax.models.qwen3_params import map_table
 from ulorl_jax.models.rope import RopeScaling
 
 # As published with Qwen3-0.6B and Qwen3-30B-A3B: the keys that say what the network is.

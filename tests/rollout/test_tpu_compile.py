@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from ulorl_jax.mesh import AXES, Layout
-from ulorl_jax.models.qwen3 import Qwen3Config, init_params
+from ulorl_jax.models.qwen3 import Qwen3Config
+from ulorl_jax.models.qwen3_params import init_params
 from ulorl_jax.rollout import decoding, paged_cache
 from ulorl_jax.rollout.engine import EngineSpec, param_shardings
 from ulorl_jax.rollout.pages import PageSettings

@@ -28,7 +28,8 @@ from tests.verifiers import (
 from ulorl_jax.io.checkpoints import Checkpoints
 from ulorl_jax.io.hf_tokenizer import HFTokenizer
 from ulorl_jax.io.tokenizer import ByteTokenizer
-from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed, init_params, map_table, output_head
+from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed, output_head
+from ulorl_jax.models.qwen3_params import init_params, map_table
 from ulorl_jax.replies import Replies
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine
 from ulorl_jax.rollout.sampling import Sampling

@@ -15,7 +15,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ulorl_jax.models.qwen3 import forward_cached, map_table, output_head
+from ulorl_jax.models.qwen3 import forward_cached, output_head
+from ulorl_jax.models.qwen3_params import map_table
 from ulorl_jax.rollout import kv_cache, paged_cache
 from ulorl_jax.rollout.decode_state import DecodeState, EngineSpec, Prefix, SegmentTokens
 from ulorl_jax.rollout.kv_cache import KVCache

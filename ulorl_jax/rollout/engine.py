@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ulorl_jax.models.qwen3 import unstack_layers
+from ulorl_jax.models.qwen3_params import unstack_layers
 from ulorl_jax.rollout import decoding
 from ulorl_jax.rollout.decode_state import DecodeState, EngineSpec, Prefix, SegmentTokens
 from ulorl_jax.rollout.decoding import param_shardings

@@ -71,7 +71,7 @@ def init_cache(config: Qwen3Config, slots: int, width: int, unstacked: bool) -> 
       config: the network's shape.
       slots: C.
       width: W, positions per slot.
-      unstacked: whether the layers are, see `qwen3.unstack_layers`.
+      unstacked: whether the layers are, see `qwen3_params.unstack_layers`.
 
     Returns:
       Zeros; what a slot's length does not cover is never attended to.

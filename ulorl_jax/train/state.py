@@ -12,7 +12,8 @@ import optax.contrib
 from optax.contrib import MuonDimensionNumbers
 
 from ulorl_jax.mesh import Layout
-from ulorl_jax.models.qwen3 import Qwen3Config, init_params, map_table
+from ulorl_jax.models.qwen3 import Qwen3Config
+from ulorl_jax.models.qwen3_params import init_params, map_table
 from ulorl_jax.processes import put
 from ulorl_jax.types import TrainState
 

@@ -21,7 +21,8 @@ import numpy as np
 
 from ulorl_jax.io.tokenizer import Tokenizer
 from ulorl_jax.mesh import Layout
-from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed, init_params, map_table, output_head, parameter_table
+from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed, output_head
+from ulorl_jax.models.qwen3_params import init_params, map_table, parameter_table
 from ulorl_jax.ops.logprobs import scaled_logits, token_logprobs
 from ulorl_jax.processes import to_host
 from ulorl_jax.typed import choose, demand
