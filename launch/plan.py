@@ -1,8 +1,16 @@
-"""Plans segments: python launch/plan.py segments --config=configs/plan_table1.py --workdir=FOLDER
+"""Plans a run before it is paid for.
+
+python launch/plan.py segments --config=configs/plan_table1.py --workdir=FOLDER
 
 Simulates Algorithm 1 for every M, number of slots and refill of the config, and says which trains most tokens per
 second. --run=FOLDER takes lengths and seconds from a run of launch/train.py instead of the config's `given`, and
 says how well the simulation tells that run's own step. Writes plan.json and plan.png into the workdir.
+
+python launch/plan.py compile --config=configs/qwen3_30b.py --topology=v5p:4x4x4[,v6e:16x16] --workdir=FOLDER
+
+Compiles the run's programs for slices that need not exist (it takes libtpu, no TPU, and minutes each), and says of each
+slice whether they fit its memory, what they send, and the seconds that a step cannot be faster than. Writes
+compiled.json into the workdir.
 """
 
 import json
@@ -23,6 +31,8 @@ CONFIG = config_flags.DEFINE_config_file(
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for plan.json and plan.png.")
 RUN = flags.DEFINE_string("run", None, "Folder of a run of launch/train.py: its lengths and seconds, not the config's.")
+TOPOLOGY = flags.DEFINE_list("topology", None, "compile: slices, such as v5p:4x4x4; the config's mesh is for each.")
+PROGRAMS = flags.DEFINE_list("programs", None, "compile: some of train, decode, prefill, reshard; all by default.")
 
 COLUMNS = {
     "segments": "M",
@@ -41,11 +51,18 @@ COMPARED = ("step_s", "decode_s", "prefill_s", "token_steps", "tokens", "prefill
 
 
 def main(argv: list[str]) -> None:
-    """Resolves the config, simulates, prints the tables, writes the files."""
-    if argv[1:] != ["segments"]:
-        raise app.UsageError(f"want one argument, segments; got {argv[1:]}; overrides look like --config.slots=128,256")
+    """Resolves the config, does what the verb says."""
+    verbs = {"segments": plan_segments, "compile": compile_slices}
+    if argv[1:] not in [[verb] for verb in verbs]:
+        raise app.UsageError(
+            f"want one argument, of {list(verbs)}; got {argv[1:]}; overrides look like --config.slots=128,256"
+        )
     logging.set_verbosity(logging.WARNING)
-    resolved = CONFIG.value.to_dict()
+    verbs[argv[1]](CONFIG.value.to_dict(), pathlib.Path(str(WORKDIR.value)))
+
+
+def plan_segments(resolved: dict, workdir: pathlib.Path) -> None:
+    """Simulates, prints the tables, writes the files."""
     # Heavy imports after the flags are parsed: a typo is answered at once.
     with errors_for_people():
         from ulorl_jax.io.files import write_atomically
@@ -56,7 +73,6 @@ def main(argv: list[str]) -> None:
 
         settings = PlanSettings.from_dict(resolved)
         made = make_plan(settings, None if RUN.value is None else read_run(RUN.value))
-        workdir = pathlib.Path(str(WORKDIR.value))
         write_atomically(
             workdir / "plan.json", json.dumps({"config": resolved, "run": RUN.value} | made, indent=2) + "\n"
         )
@@ -82,6 +98,39 @@ def main(argv: list[str]) -> None:
             f"{best['slots']:,} slots: {best['trained_tokens_per_s']:,.1f}, {best['step_s']:.4g} s per step."
         )
     print(f"Picture: {workdir / 'plan.png'}")
+
+
+def compile_slices(resolved: dict, workdir: pathlib.Path) -> None:
+    """Compiles every program for every slice, prints a table for each, writes the file."""
+    with errors_for_people():
+        from ulorl_jax.ahead import PROGRAMS as ALL
+        from ulorl_jax.ahead import compile_apart
+        from ulorl_jax.io.files import write_atomically
+        from ulorl_jax.io.progress import Progress
+        from ulorl_jax.io.tables import print_table
+        from ulorl_jax.settings import Settings
+        from ulorl_jax.slices import assess, chip_of, describe_collectives, describe_slice, table_of
+        from ulorl_jax.typed import choose
+
+        settings = Settings.from_dict(resolved)
+        if not TOPOLOGY.value:
+            raise app.UsageError("compile wants --topology, such as --topology=v5p:4x4x4")
+        names = [choose(dict(zip(ALL, ALL, strict=True)), name, "--programs") for name in PROGRAMS.value or ALL]
+        for topology in TOPOLOGY.value:
+            chip_of(topology)
+        slices = []
+        with Progress(len(TOPOLOGY.value) * len(names), "compiling") as progress:
+            for topology in TOPOLOGY.value:
+                made = {}
+                for name in names:
+                    made[name] = compile_apart(resolved, topology, name)
+                    progress.update(len(slices) * len(names) + len(made), {f"{topology} {name}": made[name]["seconds"]})
+                slices.append(assess(settings, topology, made))
+        write_atomically(workdir / "compiled.json", json.dumps({"config": resolved, "slices": slices}, indent=2) + "\n")
+    for assessed in slices:
+        rows = table_of(assessed)
+        print_table(f"{assessed['topology']}: GiB on one chip", rows, {name: name for name in rows[0]})
+        print(*describe_collectives(assessed), *describe_slice(assessed), sep="\n")
 
 
 def _off(predicted: dict, measured: dict, name: str) -> str:

@@ -161,8 +161,13 @@ def reshard(tree: Any, shardings: Any, dtype: Any = None) -> Any:
     Returns:
       The tree under the new shardings; it shares no buffer with the old one.
     """
+    return reshard_program(shardings, dtype)(tree)
+
+
+def reshard_program(shardings: Any, dtype: Any = None) -> Any:
+    """The jitted function behind `reshard`; the same shardings give the same one."""
     leaves, structure = jax.tree.flatten(shardings)
-    return _copier(tuple(leaves), structure, None if dtype is None else jnp.dtype(dtype))(tree)
+    return _copier(tuple(leaves), structure, None if dtype is None else jnp.dtype(dtype))
 
 
 @functools.lru_cache(maxsize=8)

@@ -112,10 +112,9 @@ def make_parts(settings: Settings, workdir: Path) -> Parts:
     tokenizer = make_tokenizer(s.tokenizer, s.model.vocab_size, tokenizer_folder(s, workdir))
     encode = make_encode(s.prompt, tokenizer)
     heldout = read_prompts(s, workdir, encode, "heldout").all()[: s.data.heldout_rows]
-    old_logp = choose(IMPORTANCE, s.loss.importance, "loss.importance")
     optimizer = make_optimizer(s.optimizer)
     step_settings = StepSettings(s.rollout.temperature, s.train.logprob_chunk)
-    objective = _ulorl_objective(s, old_logp)
+    objective = make_objective(s)
     # POIS at one update per step is stop_gradient(logp): no forward pass is spent on it.
     recomputes = s.train.updates_per_step > 1 and s.loss.importance == "pois"
     needs_scores = recomputes or s.loss.gate == "batch"
@@ -254,8 +253,14 @@ def make_workdir(workdir: Path) -> None:
         ) from error
 
 
-def _ulorl_objective(settings: Settings, old_logp_of: Callable[..., Any]) -> Objective:
+def make_objective(settings: Settings) -> Objective:
+    """The loss of a micro-batch, as the settings want it.
+
+    Args:
+      settings: the run's.
+    """
     loss = settings.loss
+    old_logp_of = choose(IMPORTANCE, loss.importance, "loss.importance")
     # With one update POIS is exactly stop_gradient(logp), also where gate="batch" asks for scores.
     several = settings.train.updates_per_step > 1
 

@@ -1,0 +1,210 @@
+"""A run's device programs compiled ahead of time, for a slice that need not exist: by libtpu, for its topology.
+
+The programs are the run's own, lowered for shapes instead of arrays. What does not fit is refused by the compiler.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ulorl_jax.compiled import collectives_of, memory_of
+from ulorl_jax.mesh import Layout, make_mesh, reshard_program
+from ulorl_jax.models.qwen3_params import map_table
+from ulorl_jax.parts import make_objective
+from ulorl_jax.rollout import decoding, kv_cache, paged_cache
+from ulorl_jax.rollout.decode_state import EngineSpec
+from ulorl_jax.settings import Settings, check_mesh
+from ulorl_jax.train.state import make_optimizer, state_structs
+from ulorl_jax.train.step import PER_TOKEN, StepSettings, batch_shardings, make_train_step
+from ulorl_jax.types import Batch
+
+PROGRAMS = "train", "decode", "prefill", "reshard"
+_ANSWER = "ANSWER "
+_FLOATS = ("rollout_logp", "advantage", "reward")
+
+
+def topology_devices(topology: str) -> list[Any]:
+    """The chips of a slice that is only described.
+
+    Args:
+      topology: as libtpu names it, such as "v5p:4x4x4".
+
+    Raises:
+      ValueError: libtpu is not installed, or does not know it.
+    """
+    from jax.experimental import topologies
+
+    try:
+        return list(topologies.get_topology_desc(platform="tpu", topology_name=topology).devices)
+    except Exception as error:  # of jaxlib, of no one kind
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"--topology={topology} cannot be compiled for: {reason}. It takes libtpu (pip install libtpu, Linux on "
+            f"x86), which needs no TPU, and a name such as v5p:4x4x4, v6e:16x16 or v5e:16x16"
+        ) from error
+
+
+def programs(settings: Settings, devices: list[Any]) -> dict[str, Callable[[], Any]]:
+    """The programs of a run by name, each as a function that lowers it.
+
+    Args:
+      settings: the run's; its mesh has as many devices.
+      devices: of a topology.
+
+    Raises:
+      ValueError: the mesh does not fit the devices, or cannot split what it should.
+    """
+    s = settings
+    mesh = make_mesh(**dataclasses.asdict(s.mesh), devices=devices)
+    training, layout = Layout(mesh, "training"), Layout(mesh, "decoding")
+    check_mesh(s, training.ways("rows"), layout.ways("slots"), training.ways("tokens"))
+    spec = EngineSpec(s.model, s.rollout.slots, s.context_limit, s.rollout.sampling, (0,), layout, s.rollout.pages)
+    optimizer = make_optimizer(s.optimizer)
+    state = state_structs(s.model, optimizer, training)
+    weights = map_table(
+        lambda row: _struct(row.shape, s.model.dtype, layout.sharding(*row.axes, shape=row.shape)), s.model
+    )
+    slots = _decode_state(spec)
+    number = _struct((), jnp.int32, layout.sharding())
+    rows = max(s.rollout.prefill_rows // spec.parts, 1)
+
+    def train():
+        step = StepSettings(s.rollout.temperature, s.train.logprob_chunk)
+        program = make_train_step(s.model, make_objective(s), optimizer, training, step)
+        return program.lower(state, _batch(s, training), None)
+
+    def decode():
+        length = s.rollout.segment_length
+        return decoding.generate_segment.lower(spec, weights, slots, length, 0, 1, number, number)
+
+    def prefill():
+        return decoding.prefill_slots.lower(spec, weights, slots, rows, s.rollout.prefill_chunk)
+
+    def reshard():
+        return reshard_program(jax.tree.map(lambda x: x.sharding, weights), s.model.dtype).lower(state.params)
+
+    lowered = zip(PROGRAMS, (train, decode, prefill, reshard), strict=True)
+    return {name: functools.partial(_on, mesh, lower) for name, lower in lowered}
+
+
+def compile_program(settings: Settings, topology: str, name: str) -> dict[str, Any]:
+    """Compiles one program, which takes minutes, and says what came of it.
+
+    Args:
+      settings: the run's.
+      topology: see `topology_devices`.
+      name: a key of `programs`.
+
+    Returns:
+      As JSON: "bytes" of a device by `compiled.Memory`'s names, "collectives" and "seconds"; or "refused" with the
+      compiler's reason, where it does not fit.
+    """
+    lower = programs(settings, topology_devices(topology))[name]
+    began = time.perf_counter()
+    try:
+        compiled = lower().compile()
+    except jax.errors.JaxRuntimeError as error:
+        text = str(error)
+        if "RESOURCE_EXHAUSTED" not in text and "Ran out of memory" not in text and "CompileTimeHbmOom" not in text:
+            raise
+        return {"refused": text.splitlines()[0], "seconds": time.perf_counter() - began}
+    return {
+        "bytes": dataclasses.asdict(memory_of(compiled)),
+        "collectives": collectives_of(compiled.as_text()),
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def _on(mesh, lower):
+    # Some kernels ask the default device, when they are traced, what they will run on.
+    with jax.set_mesh(mesh):
+        return lower()
+
+
+def _struct(shape, dtype, sharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+
+
+def _batch(s: Settings, layout: Layout) -> Batch:
+    shape = (1, s.train.rows_per_micro_batch, max(s.train.row_lengths))
+
+    def array(name, sharding):
+        kind = jnp.float32 if name in (*_FLOATS, "num_tokens") else bool if name == "mask" else jnp.int32
+        return _struct(shape if name in PER_TOKEN else (), kind, sharding)
+
+    return Batch(**{name: array(name, sharding) for name, sharding in vars(batch_shardings(layout)).items()})
+
+
+def _decode_state(spec: EngineSpec) -> Any:
+    """Shapes of the decoder's state, laid out as its programs lay it out."""
+
+    def place(path, x):
+        name = jax.tree_util.keystr(path)
+        if ".key" in name:
+            return _struct(x.shape, x.dtype, spec.layout.sharding())
+        if ".cache" not in name or ".table" in name:
+            axes = ("slots", *[None] * (x.ndim - 1))
+        elif spec.pages.count:
+            axes = paged_cache.AXES[: x.ndim]
+        else:
+            axes = kv_cache.AXES
+        return _struct(x.shape, x.dtype, spec.layout.sharding(*axes, shape=x.shape))
+
+    shapes = jax.eval_shape(lambda: decoding.init_state.__wrapped__(spec, 0))
+    return jax.tree_util.tree_map_with_path(place, shapes)
+
+
+def compile_apart(resolved: dict[str, Any], topology: str, name: str) -> dict[str, Any]:
+    """`compile_program` in a process of its own: what fails in libtpu takes its process with it.
+
+    Args:
+      resolved: the run's settings as a plain dict.
+      topology: see `topology_devices`.
+      name: a key of `PROGRAMS`.
+
+    Raises:
+      ValueError: it could not be compiled, for another reason than memory.
+    """
+    # No TPU is asked for, and none of the machine that runs this must be looked for.
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
+    line = [sys.executable, "-c", "from ulorl_jax.ahead import answer; answer()"]
+    root = pathlib.Path(__file__).resolve().parents[1]
+    asked = json.dumps([resolved, topology, name])
+    environment |= {"PYTHONPATH": os.pathsep.join([str(root), *filter(None, [environment.get("PYTHONPATH")])])}
+    done = subprocess.run(line, input=asked, env=environment, capture_output=True, text=True)
+    answers = [line.removeprefix(_ANSWER) for line in done.stdout.splitlines() if line.startswith(_ANSWER)]
+    if done.returncode or not answers:
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        reason = next(
+            (line for line in reversed(said) if re.match(r"\w*Error|.*(Check failed|FATAL|F\d{4})", line)), ""
+        )
+        raise ValueError(
+            f"{name} could not be compiled for {topology} (status {done.returncode}): {reason or said[-1:]}"
+        )
+    result = json.loads(answers[-1])
+    if "error" in result:
+        raise ValueError(result["error"])
+    return result
+
+
+def answer() -> None:
+    """The other side of `compile_apart`: reads what is asked on standard input, prints the answer in a line."""
+    resolved, topology, name = json.load(sys.stdin)
+    try:
+        result = compile_program(Settings.from_dict(resolved), topology, name)
+    except ValueError as error:
+        result = {"error": str(error)}
+    print(_ANSWER + json.dumps(result))

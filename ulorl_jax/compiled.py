@@ -1,0 +1,95 @@
+"""What the compiler makes of a program: bytes on a device, and what it sends to others. Read off, nothing runs."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+import re
+from typing import Any
+
+COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
+_BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4}
+_BYTES |= {"s64": 8, "u64": 8, "f64": 8, "f8e4m3fn": 1, "f8e5m2": 1, "s4": 0.5, "u4": 0.5}
+_COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) .*\{$")
+_OPERATION = re.compile(r"^\s+(?:ROOT )?%?[\w.\-]+ = (.*?) ([a-z][\w\-]*)\(")
+_ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,]*)\]")
+_CALLED = re.compile(
+    r"(?:calls|to_apply|body|branch_computations|called_computations)=\{?(%?[\w.\-]+(?:, ?%?[\w.\-]+)*)\}?"
+)
+_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes of one device while a program runs.
+
+    Attributes:
+      arguments: what it is given.
+      in_place: of these, what its results take over.
+      results: what is new of its results.
+      temporaries: what it needs in between, at the worst moment.
+      peak: all together, as the compiler counts it.
+    """
+
+    arguments: int
+    in_place: int
+    results: int
+    temporaries: int
+    peak: int
+
+
+def memory_of(compiled: Any) -> Memory:
+    """Of a program compiled by jax."""
+    m = compiled.memory_analysis()
+    results = m.output_size_in_bytes - m.alias_size_in_bytes
+    peak = m.argument_size_in_bytes + results + m.temp_size_in_bytes
+    return Memory(m.argument_size_in_bytes, m.alias_size_in_bytes, results, m.temp_size_in_bytes, peak)
+
+
+def collectives_of(text: str) -> dict[str, dict[str, float]]:
+    """Collectives that a device takes part in each time the program runs.
+
+    Args:
+      text: the compiled program, `compiled.as_text()`. What a loop holds counts as often as the loop runs, once where
+        that is not known before.
+
+    Returns:
+      Of each kind: "count", and "bytes" of what comes out of it on one device.
+    """
+    bodies: dict[str, list[str]] = {}
+    entry = lines = None
+    for line in text.splitlines():
+        if match := _COMPUTATION.match(line):
+            lines = bodies.setdefault(match[1], [])
+            entry = match[1] if line.startswith("ENTRY") else entry
+        elif lines is not None:
+            lines.append(line)
+    found: dict[str, dict[str, float]] = collections.defaultdict(lambda: {"count": 0.0, "bytes": 0.0})
+
+    def visit(name: str, times: float) -> None:
+        for line in bodies.get(name, ()):
+            if not (match := _OPERATION.match(line)):
+                continue
+            shape, kind = match[1], match[2].removesuffix("-start")
+            if kind in COLLECTIVES and not match[2].endswith("-done"):
+                found[kind]["count"] += times
+                found[kind]["bytes"] += times * _result_bytes(shape, match[2])
+            trips = _TRIPS.search(line)
+            inner = times * (int(trips[1]) if trips and match[2] == "while" else 1)
+            for called in _CALLED.findall(line):
+                if match[2] not in ("reduce", "all-reduce", "reduce-scatter", "all-reduce-start", "scatter", "sort"):
+                    for computation in called.split(","):
+                        visit(computation.strip().removeprefix("%"), inner)
+
+    assert entry is not None, "the program has no entry"
+    visit(entry, 1.0)
+    return dict(found)
+
+
+def _result_bytes(shape: str, operation: str) -> float:
+    sizes = [
+        math.prod(int(n) for n in dims.split(",") if n) * _BYTES.get(kind, 0) for kind, dims in _ARRAY.findall(shape)
+    ]
+    # A started one holds its operands beside its results, of which the larger half are the results.
+    return max(sizes, default=0.0) if operation.endswith("-start") else sum(sizes)

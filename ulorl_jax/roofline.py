@@ -1,0 +1,86 @@
+"""Seconds that no implementation can beat, counted by hand: operations of the update, bytes of a decode step."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from ulorl_jax.footprint import parameter_count
+from ulorl_jax.settings import Settings
+
+TERA, GIGA = 1e12, 1e9
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """A kind of accelerator.
+
+    Attributes:
+      memory: bytes of HBM that a program can use.
+      flops: bfloat16 operations per second at most.
+      bandwidth: bytes per second of HBM at most.
+    """
+
+    memory: float
+    flops: float
+    bandwidth: float
+
+
+# Figures of cloud.google.com/tpu/docs; memory is what the compiler lets a program have.
+CHIPS = {
+    "v4": Chip(31.75 * 2**30, 275 * TERA, 1228 * GIGA),
+    "v5e": Chip(15.75 * 2**30, 197 * TERA, 819 * GIGA),
+    "v5p": Chip(95.74 * 2**30, 459 * TERA, 2765 * GIGA),
+    "v6e": Chip(31.25 * 2**30, 918 * TERA, 1640 * GIGA),
+}
+
+
+def update_flops(settings: Settings, tokens: float, length: float) -> float:
+    """Operations of forward and backward pass over packed samples; recomputing for memory's sake is not counted.
+
+    Args:
+      settings: the run's.
+      tokens: of all samples.
+      length: of each: attention costs with its square.
+    """
+    m = settings.model
+    products = 6 * (parameter_count(m)[1] - (0 if m.tie_word_embeddings else m.vocab_size * m.hidden_size))
+    # Two products of queries with half of the keys, forward once and backward twice as much.
+    attention = 6 * length * m.num_attention_heads * m.head_dim * m.num_hidden_layers
+    return tokens * (products + attention)
+
+
+def token_step_bytes(settings: Settings, live_tokens: float) -> float:
+    """Bytes that a decode step of all slots reads, on all chips together: each weight once, all keys and values.
+
+    Args:
+      settings: the run's.
+      live_tokens: in the slots.
+    """
+    m, width = settings.model, 2 if settings.model.dtype != "float32" else 4
+    kv = 2 * m.num_hidden_layers * m.num_key_value_heads * m.head_dim
+    kv *= 1 + 4 / m.head_dim if settings.rollout.pages.dtype == "int8" else width
+    total, _ = parameter_count(m)
+    if m.num_experts:  # those that no token of the step meets are not read
+        met = 1 - math.pow(1 - m.num_experts_per_tok / m.num_experts, settings.rollout.slots)
+        experts = 3 * m.num_hidden_layers * m.num_experts * m.hidden_size * m.moe_intermediate_size
+        total -= experts * (1 - met)
+    return total * width + live_tokens * kv
+
+
+def roofline(settings: Settings, chip: Chip, chips: int, live_tokens: float) -> dict[str, float]:
+    """The floor of a step, in seconds.
+
+    Args:
+      settings: the run's.
+      chip: of a slice.
+      chips: how many it has.
+      live_tokens: tokens of context in the slots, on average; so long are the samples of the update, too.
+
+    Returns:
+      "token_step_s", "decode_s" of a segment, "update_s" of as many samples as there are slots.
+    """
+    slots, r = settings.rollout.slots, settings.rollout
+    step = token_step_bytes(settings, live_tokens) / (chips * chip.bandwidth)
+    update = update_flops(settings, live_tokens, live_tokens / slots) / (chips * chip.flops)
+    return {"token_step_s": step, "decode_s": step * r.segment_length, "update_s": update}

@@ -1,0 +1,108 @@
+"""Whether a run fits a slice: its compiled programs, and what lies in memory beside each of them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ulorl_jax.footprint import GIB, memory_terms
+from ulorl_jax.roofline import CHIPS, Chip, roofline
+from ulorl_jax.settings import Settings
+from ulorl_jax.typed import choose
+
+# Resident terms that are no argument of a program, by the names of `footprint.memory_terms`: the train state stays
+# while the decoder works, and the decoder's weights and cache while the update does.
+BESIDE = {
+    "train": ("decoder's weights", "KV cache"),
+    "decode": ("parameters", "optimizer"),
+    "prefill": ("parameters", "optimizer"),
+    "reshard": ("optimizer", "decoder's weights", "KV cache"),  # the old weights are there until the new ones are
+}
+CHANGES = {
+    "train": "shorter train.row_lengths, fewer train.rows_per_micro_batch, a larger mesh.context or more chips",
+    "decode": "fewer rollout.pages.count or rollout.slots, rollout.pages.dtype=int8, or more chips",
+    "prefill": "a smaller rollout.prefill_chunk or rollout.prefill_rows, fewer rollout.pages.count, or more chips",
+    "reshard": "fewer rollout.pages.count, or more chips",
+}
+
+
+def chip_of(topology: str) -> Chip:
+    """The chips of a topology such as "v5p:4x4x4".
+
+    Raises:
+      ValueError: its kind is not known.
+    """
+    return choose(CHIPS, topology.partition(":")[0], "the kind of chip in --topology")
+
+
+def assess(settings: Settings, topology: str, programs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the programs take on one chip of a slice.
+
+    Args:
+      settings: the run's, with a number for every axis of the mesh.
+      topology: of the slice.
+      programs: by name, from `ahead.compile_program`.
+
+    Returns:
+      As JSON: "terms", bytes of a chip that the settings alone tell; "programs", of each "beside", "peak", "total" and
+      "margin" in bytes, "fits", and what to "change" where it does not; "fits"; "roofline", see `roofline.roofline`,
+      with the slots half full.
+    """
+    chips = math.prod(int(size) for size in topology.partition(":")[2].split("x"))
+    memory = chip_of(topology).memory
+    terms = {term.name: float(term.per_device or 0.0) for term in memory_terms(settings)}
+    rows = {}
+    for name, program in programs.items():
+        beside = sum(terms[term] for term in BESIDE[name])
+        if "refused" in program:
+            rows[name] = {"beside": beside, "fits": False, "refused": program["refused"], "change": CHANGES[name]}
+            continue
+        total = beside + program["bytes"]["peak"]
+        rows[name] = program["bytes"] | {"beside": beside, "total": total, "margin": memory - total}
+        rows[name] |= {"fits": total <= memory} | ({} if total <= memory else {"change": CHANGES[name]})
+    live = settings.rollout.slots * settings.context_limit / 2
+    if settings.rollout.pages.count:
+        live = min(live, settings.rollout.pages.count * settings.rollout.pages.size)
+    return {
+        "topology": topology,
+        "chips": chips,
+        "memory": memory,
+        "terms": terms,
+        "programs": rows,
+        "collectives": {name: program.get("collectives", {}) for name, program in programs.items()},
+        "fits": all(row["fits"] for row in rows.values()),
+        "roofline": {"live_tokens": live} | roofline(settings, chip_of(topology), chips, live),
+    }
+
+
+def table_of(assessed: dict[str, Any]) -> list[dict[str, Any]]:
+    """Its programs as rows for people, in GiB."""
+    names = ("beside", "arguments", "in_place", "results", "temporaries", "total", "margin")
+    rows = []
+    for name, row in assessed["programs"].items():
+        shown = {key: f"{row[key] / GIB:.2f}" if key in row else "" for key in names}
+        said = "fits" if row["fits"] else f"does not fit: {row.get('refused', '')} {row['change']}"
+        rows.append({"program": name} | shown | {"": said})
+    return rows
+
+
+def describe_collectives(assessed: dict[str, Any]) -> list[str]:
+    """What a chip sends and receives in one run of each program, a line for each."""
+    lines = []
+    for name, kinds in assessed["collectives"].items():
+        sent = [f"{kind} {n['count']:,.0f} x, {n['bytes'] / GIB:.2f} GiB" for kind, n in kinds.items()]
+        lines.append(f"{name}: {', '.join(sent) or 'sends nothing'}")
+    return lines
+
+
+def describe_slice(assessed: dict[str, Any]) -> list[str]:
+    """The terms, the floor, and whether it fits."""
+    floor, slots = assessed["roofline"], assessed["terms"]
+    terms = ", ".join(f"{name} {size / GIB:.2f}" for name, size in slots.items())
+    verdict = "fits" if assessed["fits"] else "does not fit"
+    return [
+        f"by hand, GiB on a chip: {terms}",
+        f"floor with {floor['live_tokens']:,.0f} tokens in the slots: {1e3 * floor['token_step_s']:.3g} ms per token step, "
+        f"{floor['decode_s']:.3g} s per segment, {floor['update_s']:.3g} s per update of as many samples",
+        f"{assessed['topology']} ({assessed['chips']} chips of {assessed['memory'] / GIB:.1f} GiB): {verdict}",
+    ]
