@@ -6,7 +6,6 @@ The programs are the run's own, lowered for shapes instead of arrays. What does 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import os
 import pathlib
@@ -86,18 +85,20 @@ def programs(settings: Settings, devices: list[Any]) -> dict[str, Callable[[], A
         program = make_train_step(s.model, make_objective(s), optimizer, training, step)
         return program.lower(state, _batch(s, training), None)
 
+    # ragged_paged_attention asks the default device, when it is traced, what it will run on.
     def decode():
         length = s.rollout.segment_length
-        return decoding.generate_segment.lower(spec, weights, slots, length, 0, 1, number, number)
+        with jax.set_mesh(mesh):
+            return decoding.generate_segment.lower(spec, weights, slots, length, 0, 1, number, number)
 
     def prefill():
-        return decoding.prefill_slots.lower(spec, weights, slots, rows, s.rollout.prefill_chunk)
+        with jax.set_mesh(mesh):
+            return decoding.prefill_slots.lower(spec, weights, slots, rows, s.rollout.prefill_chunk)
 
     def reshard():
         return reshard_program(jax.tree.map(lambda x: x.sharding, weights), s.model.dtype).lower(state.params)
 
-    lowered = zip(PROGRAMS, (train, decode, prefill, reshard), strict=True)
-    return {name: functools.partial(_on, mesh, lower) for name, lower in lowered}
+    return dict(zip(PROGRAMS, (train, decode, prefill, reshard), strict=True))
 
 
 def compile_program(settings: Settings, topology: str, name: str) -> dict[str, Any]:
@@ -126,12 +127,6 @@ def compile_program(settings: Settings, topology: str, name: str) -> dict[str, A
         "collectives": collectives_of(compiled.as_text()),
         "seconds": time.perf_counter() - began,
     }
-
-
-def _on(mesh, lower):
-    # Some kernels ask the default device, when they are traced, what they will run on.
-    with jax.set_mesh(mesh):
-        return lower()
 
 
 def _struct(shape, dtype, sharding) -> jax.ShapeDtypeStruct:

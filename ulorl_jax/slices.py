@@ -102,7 +102,7 @@ def describe_slice(assessed: dict[str, Any]) -> list[str]:
     verdict = "fits" if assessed["fits"] else "does not fit"
     return [
         f"by hand, GiB on a chip: {terms}",
-        f"floor with {floor['live_tokens']:,.0f} tokens in the slots: {1e3 * floor['token_step_s']:.3g} ms per token step, "
-        f"{floor['decode_s']:.3g} s per segment, {floor['update_s']:.3g} s per update of as many samples",
+        f"floor with {floor['live_tokens']:,.0f} tokens in the slots: {1e3 * floor['token_step_s']:.3g} ms per token "
+        f"step, {floor['decode_s']:.3g} s per segment, {floor['update_s']:.3g} s per update of as many samples",
         f"{assessed['topology']} ({assessed['chips']} chips of {assessed['memory'] / GIB:.1f} GiB): {verdict}",
     ]

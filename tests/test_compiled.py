@@ -1,0 +1,57 @@
+"""What is read off a compiled program."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ulorl_jax.compiled import collectives_of, memory_of
+
+TEXT = """HloModule jit_step
+
+%sum (a: f32[], b: f32[]) -> f32[] {
+  ROOT %add = f32[] add(%a, %b)
+}
+
+%body (p: (s32[], bf16[4,8])) -> (s32[], bf16[4,8]) {
+  %gathered = (bf16[4,8]{1,0}, bf16[16,8]{1,0}) all-gather-start(%x), dimensions={0}
+  %done = bf16[16,8]{1,0} all-gather-done(%gathered)
+  ROOT %t = (s32[], bf16[4,8]) tuple(%i, %y)
+}
+
+ENTRY %main (x: bf16[4,8]) -> f32[3] {
+  %loop = (s32[], bf16[4,8]) while(%init), condition=%cond, body=%body, backend_config={"known_trip_count":{"n":"5"}}
+  ROOT %all = f32[3]{0} all-reduce(%v), to_apply=%sum
+}
+"""
+
+
+def test_a_collective_in_a_loop_counts_as_often_as_the_loop_runs_and_bytes_are_those_of_its_result():
+    assert collectives_of(TEXT) == {
+        "all-gather": {"count": 5, "bytes": 5 * 16 * 8 * 2},
+        "all-reduce": {"count": 1, "bytes": 12},
+    }
+
+
+def test_of_a_real_program_collectives_and_bytes_are_those_that_were_written(devices):
+    mesh = Mesh(np.array(devices).reshape(8), "x")
+    rows, every = (NamedSharding(mesh, PartitionSpec(axis)) for axis in ("x", None))
+
+    def program(x):
+        def step(carry, _):
+            whole = jax.lax.all_gather(carry, "x", tiled=True)
+            return carry + whole[:2] * 0.5, None
+
+        part = lambda x: jax.lax.psum(jax.lax.scan(step, x, None, length=7)[0], "x")  # noqa: E731
+        return jax.shard_map(part, mesh=mesh, in_specs=PartitionSpec("x"), out_specs=PartitionSpec(), check_vma=False)(
+            x
+        )
+
+    x = jax.ShapeDtypeStruct((16, 32), jnp.float32, sharding=rows)
+    compiled = jax.jit(program, out_shardings=every).lower(x).compile()
+    found = collectives_of(compiled.as_text())
+    assert found["all-gather"] == {"count": 7, "bytes": 7 * 16 * 32 * 4}
+    assert found["all-reduce"] == {"count": 1, "bytes": 2 * 32 * 4}
+    memory = memory_of(compiled)
+    assert (memory.arguments, memory.results, memory.in_place) == (2 * 32 * 4, 2 * 32 * 4, 0)
+    assert memory.peak == memory.arguments + memory.results + memory.temporaries

@@ -1,0 +1,52 @@
+"""Whether a run fits a slice: what is counted, and what is said where it does not fit."""
+
+import dataclasses
+
+import pytest
+
+from tests import runs
+from ulorl_jax.footprint import GIB, memory_terms
+from ulorl_jax.slices import assess, chip_of, describe_slice, table_of
+
+SETTINGS = runs.settings({"mesh.fsdp": 4})
+TERMS = {term.name: term.per_device for term in memory_terms(SETTINGS)}
+
+
+def program(peak: float) -> dict:
+    return {"bytes": {"arguments": 5, "in_place": 3, "results": 2, "temporaries": 1, "peak": peak}, "seconds": 1.0}
+
+
+def test_beside_the_update_lie_the_decoders_weights_and_its_cache_and_beside_the_decoder_the_train_state():
+    made = assess(SETTINGS, "v5e:2x2", {"train": program(GIB), "decode": program(2 * GIB)})
+    train, decode = made["programs"]["train"], made["programs"]["decode"]
+    assert train["total"] == GIB + TERMS["decoder's weights"] + TERMS["KV cache"]
+    assert decode["total"] == 2 * GIB + TERMS["parameters"] + TERMS["optimizer"]
+    assert train["margin"] == 15.75 * GIB - train["total"]
+    assert made["fits"] and made["chips"] == 4
+    assert describe_slice(made)[-1] == "v5e:2x2 (4 chips of 15.8 GiB): fits"
+
+
+def test_one_program_that_is_too_large_is_enough_and_its_row_says_what_to_change():
+    made = assess(SETTINGS, "v5e:2x2", {"train": program(16 * GIB), "decode": program(GIB)})
+    assert not made["fits"] and made["programs"]["decode"]["fits"]
+    train, decode = table_of(made)
+    assert train[""].startswith("does not fit") and "train.row_lengths" in train[""]
+    assert decode[""] == "fits"
+
+
+def test_what_the_compiler_refused_does_not_fit_and_keeps_its_reason():
+    made = assess(SETTINGS, "v5e:2x2", {"decode": {"refused": "Used 20.1G of 15.7G hbm", "seconds": 1.0}})
+    assert not made["fits"]
+    (row,) = table_of(made)
+    assert "Used 20.1G of 15.7G hbm" in row[""] and "rollout.pages.count" in row[""]
+
+
+def test_an_unknown_chip_is_refused_with_those_that_are_known():
+    with pytest.raises(ValueError, match=r"--topology must be one of \['v4', 'v5e', 'v5p', 'v6e'\]; got 'v9'"):
+        chip_of("v9:2x2")
+
+
+def test_the_floor_counts_no_more_tokens_than_the_pool_holds():
+    pages = dataclasses.replace(SETTINGS.rollout.pages, count=8, size=4)
+    settings = dataclasses.replace(SETTINGS, rollout=dataclasses.replace(SETTINGS.rollout, pages=pages))
+    assert assess(settings, "v5e:2x2", {})["roofline"]["live_tokens"] == 32
