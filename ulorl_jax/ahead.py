@@ -158,7 +158,7 @@ def _decode_state(spec: EngineSpec) -> Any:
             axes = kv_cache.AXES
         return _struct(x.shape, x.dtype, spec.layout.sharding(*axes, shape=x.shape))
 
-    shapes = jax.eval_shape(lambda: decoding.init_state.__wrapped__(spec, 0))
+    shapes = jax.eval_shape(lambda: decoding.init_state(spec, 0))
     return jax.tree_util.tree_map_with_path(place, shapes)
 
 

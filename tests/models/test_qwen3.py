@@ -9,16 +9,8 @@ import numpy as np
 import pytest
 
 from tests.tiny import make_config, make_moe_config, make_params
-from ulorl_jax.models.qwen3 import (
-    REMAT,
-    Qwen3Config,
-    forward_cached,
-    forward_packed,
-    init_params,
-    map_table,
-    output_head,
-    parameter_table,
-)
+from ulorl_jax.models.qwen3 import REMAT, Qwen3Config, forward_cached, forward_packed, output_head
+from ulorl_jax.models.qwen3_params import init_params, map_table, parameter_table
 from ulorl_jax.models.rms_norm import rms_norm
 from ulorl_jax.ops.logprobs import token_logprobs
 from ulorl_jax.rollout.kv_cache import init_cache, make_attend
