@@ -176,7 +176,7 @@ def test_the_script_plans_from_a_run_and_predicts_that_run(tmp_path):
             ("segments", "--run=nowhere"),
             "error: nowhere has no config.json and no metrics.jsonl; give the workdir of a run",
         ),
-        (("--config.steps=3",), "want one argument, segments; got []"),
+        (("--config.steps=3",), "want one argument, of ['segments', 'compile']; got []"),
         (("segments", "--config.given.length_men=0.3"), "error: no config key"),
     ],
 )
