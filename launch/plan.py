@@ -29,7 +29,7 @@ from launch.cli import errors_for_people, make_parser
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file; any key: --config.slots=128,256", lock_config=True
 )
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder for plan.json and plan.png.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder for plan.json and plan.png, or compiled.json.")
 RUN = flags.DEFINE_string("run", None, "Folder of a run of launch/train.py: its lengths and seconds, not the config's.")
 TOPOLOGY = flags.DEFINE_list("topology", None, "compile: slices, such as v5p:4x4x4; the config's mesh is for each.")
 PROGRAMS = flags.DEFINE_list("programs", None, "compile: some of train, decode, prefill, reshard; all by default.")

@@ -21,18 +21,15 @@ import jax.numpy as jnp
 
 from ulorl_jax.compiled import collectives_of, memory_of
 from ulorl_jax.mesh import Layout, make_mesh, reshard_program
-from ulorl_jax.models.qwen3_params import map_table
-from ulorl_jax.parts import make_objective
-from ulorl_jax.rollout import decoding, kv_cache, paged_cache
-from ulorl_jax.rollout.decode_state import EngineSpec
+from ulorl_jax.parts import engine_spec, make_objective
+from ulorl_jax.rollout import decoding
+from ulorl_jax.rollout.decoding import param_shardings
 from ulorl_jax.settings import Settings, check_mesh
 from ulorl_jax.train.state import make_optimizer, state_structs
-from ulorl_jax.train.step import PER_TOKEN, StepSettings, batch_shardings, make_train_step
-from ulorl_jax.types import Batch
+from ulorl_jax.train.step import StepSettings, batch_structs, make_train_step
 
 PROGRAMS = "train", "decode", "prefill", "reshard"
 _ANSWER = "ANSWER "
-_FLOATS = ("rollout_logp", "advantage", "reward")
 
 
 def topology_devices(topology: str) -> list[Any]:
@@ -70,20 +67,21 @@ def programs(settings: Settings, devices: list[Any]) -> dict[str, Callable[[], A
     mesh = make_mesh(**dataclasses.asdict(s.mesh), devices=devices)
     training, layout = Layout(mesh, "training"), Layout(mesh, "decoding")
     check_mesh(s, training.ways("rows"), layout.ways("slots"), training.ways("tokens"))
-    spec = EngineSpec(s.model, s.rollout.slots, s.context_limit, s.rollout.sampling, (0,), layout, s.rollout.pages)
+    spec = engine_spec(s, (0,), layout, s.rollout.sampling)
     optimizer = make_optimizer(s.optimizer)
     state = state_structs(s.model, optimizer, training)
-    weights = map_table(
-        lambda row: _struct(row.shape, s.model.dtype, layout.sharding(*row.axes, shape=row.shape)), s.model
+    shardings = param_shardings(spec)
+    weights = jax.tree.map(
+        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, s.model.dtype, sharding=sharding), state.params, shardings
     )
-    slots = _decode_state(spec)
-    number = _struct((), jnp.int32, layout.sharding())
-    rows = max(s.rollout.prefill_rows // spec.parts, 1)
+    slots = decoding.state_structs(spec)
+    number = jax.ShapeDtypeStruct((), jnp.int32, sharding=layout.sharding())
 
     def train():
         step = StepSettings(s.rollout.temperature, s.train.logprob_chunk)
         program = make_train_step(s.model, make_objective(s), optimizer, training, step)
-        return program.lower(state, _batch(s, training), None)
+        shape = 1, s.train.rows_per_micro_batch, max(s.train.row_lengths)
+        return program.lower(state, batch_structs(training, shape), None)
 
     # ragged_paged_attention asks the default device, when it is traced, what it will run on.
     def decode():
@@ -92,11 +90,12 @@ def programs(settings: Settings, devices: list[Any]) -> dict[str, Callable[[], A
             return decoding.generate_segment.lower(spec, weights, slots, length, 0, 1, number, number)
 
     def prefill():
+        rows = spec.rows_per_part(s.rollout.prefill_rows)
         with jax.set_mesh(mesh):
             return decoding.prefill_slots.lower(spec, weights, slots, rows, s.rollout.prefill_chunk)
 
     def reshard():
-        return reshard_program(jax.tree.map(lambda x: x.sharding, weights), s.model.dtype).lower(state.params)
+        return reshard_program(shardings, s.model.dtype).lower(state.params)
 
     return dict(zip(PROGRAMS, (train, decode, prefill, reshard), strict=True))
 
@@ -127,39 +126,6 @@ def compile_program(settings: Settings, topology: str, name: str) -> dict[str, A
         "collectives": collectives_of(compiled.as_text()),
         "seconds": time.perf_counter() - began,
     }
-
-
-def _struct(shape, dtype, sharding) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
-
-
-def _batch(s: Settings, layout: Layout) -> Batch:
-    shape = (1, s.train.rows_per_micro_batch, max(s.train.row_lengths))
-
-    def array(name, sharding):
-        kind = jnp.float32 if name in (*_FLOATS, "num_tokens") else bool if name == "mask" else jnp.int32
-        return _struct(shape if name in PER_TOKEN else (), kind, sharding)
-
-    return Batch(**{name: array(name, sharding) for name, sharding in vars(batch_shardings(layout)).items()})
-
-
-def _decode_state(spec: EngineSpec) -> Any:
-    """Shapes of the decoder's state, laid out as its programs lay it out."""
-
-    def place(path, x):
-        name = jax.tree_util.keystr(path)
-        if ".key" in name:
-            return _struct(x.shape, x.dtype, spec.layout.sharding())
-        if ".cache" not in name or ".table" in name:
-            axes = ("slots", *[None] * (x.ndim - 1))
-        elif spec.pages.count:
-            axes = paged_cache.AXES[: x.ndim]
-        else:
-            axes = kv_cache.AXES
-        return _struct(x.shape, x.dtype, spec.layout.sharding(*axes, shape=x.shape))
-
-    shapes = jax.eval_shape(lambda: decoding.init_state(spec, 0))
-    return jax.tree_util.tree_map_with_path(place, shapes)
 
 
 def compile_apart(resolved: dict[str, Any], topology: str, name: str) -> dict[str, Any]:

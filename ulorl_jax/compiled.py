@@ -29,7 +29,7 @@ class Memory:
       in_place: of these, what its results take over.
       results: what is new of its results.
       temporaries: what it needs in between, at the worst moment.
-      peak: all together, as the compiler counts it.
+      peak: arguments, results and temporaries together.
     """
 
     arguments: int

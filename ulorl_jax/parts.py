@@ -150,10 +150,13 @@ def make_engine(
     Returns:
       The engine.
     """
+    return PolicyEngine(engine_spec(settings, tuple(tokenizer.eos_ids), layout, sampling), seed)
+
+
+def engine_spec(settings: Settings, eos_ids: tuple[int, ...], layout: Layout, sampling: Sampling) -> EngineSpec:
+    """What the decoder's programs are compiled for; arguments as of `make_engine`."""
     s = settings
-    eos_ids, pages = tuple(tokenizer.eos_ids), s.rollout.pages
-    spec = EngineSpec(s.model, s.rollout.slots, s.context_limit, sampling, eos_ids, layout, pages)
-    return PolicyEngine(spec, seed)
+    return EngineSpec(s.model, s.rollout.slots, s.context_limit, sampling, eos_ids, layout, s.rollout.pages)
 
 
 def tokenizer_folder(settings: Settings, workdir: Path) -> Path | None:

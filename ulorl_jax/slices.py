@@ -97,8 +97,8 @@ def describe_collectives(assessed: dict[str, Any]) -> list[str]:
 
 def describe_slice(assessed: dict[str, Any]) -> list[str]:
     """The terms, the floor, and whether it fits."""
-    floor, slots = assessed["roofline"], assessed["terms"]
-    terms = ", ".join(f"{name} {size / GIB:.2f}" for name, size in slots.items())
+    floor = assessed["roofline"]
+    terms = ", ".join(f"{name} {size / GIB:.2f}" for name, size in assessed["terms"].items())
     verdict = "fits" if assessed["fits"] else "does not fit"
     return [
         f"by hand, GiB on a chip: {terms}",

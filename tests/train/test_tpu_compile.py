@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -16,8 +15,7 @@ from ulorl_jax.mesh import AXES, Layout
 from ulorl_jax.models.qwen3 import Qwen3Config
 from ulorl_jax.ops.losses import supervised_loss
 from ulorl_jax.train.state import OptimizerSettings, make_optimizer, state_structs
-from ulorl_jax.train.step import PER_TOKEN, StepSettings, batch_shardings, make_train_step
-from ulorl_jax.types import Batch
+from ulorl_jax.train.step import StepSettings, batch_structs, make_train_step
 
 pytestmark = [
     pytest.mark.slow,
@@ -30,7 +28,6 @@ EXPERTS = Qwen3Config(
 )  # fmt: skip
 ADAM = OptimizerSettings("adamw", 1e-6, 0, 0, 0.9, 0.999, 1e-8, 0.0, 1.0)
 LENGTH = 8192
-FLOATS = ("rollout_logp", "advantage", "reward")
 
 
 def lower_step(model: Qwen3Config, sizes: dict[str, int], rows: int, length: int, topology: str, chunk: int = 1024):
@@ -45,12 +42,8 @@ def lower_step(model: Qwen3Config, sizes: dict[str, int], rows: int, length: int
         del entropy, first
         return supervised_loss(logp, micro.mask, num_tokens=micro.num_tokens)
 
-    def shaped(name, sharding):
-        kind = jnp.float32 if name in (*FLOATS, "num_tokens") else bool if name == "mask" else jnp.int32
-        return jax.ShapeDtypeStruct((2, rows, length) if name in PER_TOKEN else (), kind, sharding=sharding)
-
     step = make_train_step(model, objective, optimizer, layout, StepSettings(1.0, chunk))
-    batch = Batch(**{name: shaped(name, sharding) for name, sharding in vars(batch_shardings(layout)).items()})
+    batch = batch_structs(layout, (2, rows, length))
     return step.lower(state_structs(model, optimizer, layout), batch, None)
 
 

@@ -115,6 +115,10 @@ class EngineSpec:
         """Into how many the mesh splits the slots, and the pages with them."""
         return self.layout.ways("slots")
 
+    def rows_per_part(self, rows: int) -> int:
+        """Contexts that a part computes side by side, of so many together."""
+        return min(max(rows // self.parts, 1), self.slots // self.parts)
+
     @property
     def unstacked(self) -> bool:
         """Whether the layers run one by one and not in a scan: see `qwen3_params.unstack_layers`."""

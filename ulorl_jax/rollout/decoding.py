@@ -86,6 +86,28 @@ def init_state(spec: EngineSpec, seed: int) -> DecodeState:
     return _constrain_state(spec, state)
 
 
+def state_structs(spec: EngineSpec) -> DecodeState:
+    """Shape, dtype and sharding of every array of the state: what the programs are lowered with where there is none.
+
+    Args:
+      spec: model and layout.
+
+    Returns:
+      A `DecodeState` of `jax.ShapeDtypeStruct`.
+    """
+
+    def place(path, x):
+        name = jax.tree_util.keystr(path)
+        axes = ("slots", *[None] * (x.ndim - 1))
+        if ".key" in name:
+            axes = ()
+        elif ".cache" in name and ".table" not in name:
+            axes = (paged_cache.AXES if spec.pages.count else kv_cache.AXES)[: x.ndim]
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=spec.layout.sharding(*axes, shape=x.shape))
+
+    return jax.tree_util.tree_map_with_path(place, jax.eval_shape(lambda: init_state(spec, 0)))
+
+
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
 def fill(spec: EngineSpec, state: DecodeState, slots, contexts, known, lengths, turns, leaders, sample_ids, limits):
     """See `PolicyEngine.fill`."""

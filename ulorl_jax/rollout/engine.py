@@ -117,11 +117,7 @@ class PolicyEngine(engine_api.Engine):
           The new state.
         """
         chunk = min(chunk, self.spec.width)
-        return decoding.prefill_slots(self.spec, self._prepare(params), state, self._per_part(rows), chunk)
-
-    def _per_part(self, rows: int) -> int:
-        """Contexts that a part computes side by side."""
-        return min(max(rows // self.spec.parts, 1), self.spec.slots // self.spec.parts)
+        return decoding.prefill_slots(self.spec, self._prepare(params), state, self.spec.rows_per_part(rows), chunk)
 
     def assign_pages(self, state: DecodeState, table: np.ndarray) -> DecodeState:
         """Says whose the pages are from now on.
@@ -179,7 +175,7 @@ class PolicyEngine(engine_api.Engine):
           The new state and the tokens drawn.
         """
         steps, patience = (max_tokens if value is None else value for value in (steps, patience))
-        rows, chunk = self._per_part(rows) if rows else 0, min(chunk, self.spec.width)
+        rows, chunk = self.spec.rows_per_part(rows) if rows else 0, min(chunk, self.spec.width)
         params = self._prepare(params)
         return decoding.generate_segment(self.spec, params, decode_state, max_tokens, rows, chunk, steps, patience)
 

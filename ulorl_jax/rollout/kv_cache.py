@@ -100,7 +100,7 @@ def make_attend(lanes: Lanes, positions: jax.Array, decoding: jax.Array, chunk: 
     Args:
       lanes: shape of the pass.
       positions: `[C]` i32, of the token that each slot decodes. Only as much of the slots is read as the longest of
-        those that decode has, in steps of a quarter.
+        those that decode has, in whole stretches.
       decoding: `[C]` bool; what other slots read is nobody's concern.
       chunk: what is computed beside, where lanes has rows.
 

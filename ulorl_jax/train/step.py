@@ -24,6 +24,7 @@ from ulorl_jax.ops.masked import masked_sum
 from ulorl_jax.train.state import state_shardings
 from ulorl_jax.types import Array, Batch, TrainState
 
+_FLOATS = ("rollout_logp", "advantage", "reward", "num_tokens")
 PER_TOKEN = ("tokens", "positions", "sample_ids", "mask", "rollout_logp", "policy_step", "advantage", "reward")
 Metrics = dict[str, jax.Array]
 
@@ -71,6 +72,24 @@ def batch_shardings(layout: Layout) -> Batch:
     rows = layout.sharding(None, "rows", None)
     scalar = layout.sharding()
     return Batch(**dict.fromkeys(PER_TOKEN, rows), num_tokens=scalar, num_micro_batches=scalar)
+
+
+def batch_structs(layout: Layout, shape: tuple[int, int, int]) -> Batch:
+    """Shape, dtype and sharding of every array of a batch: what a step is lowered with where there is none.
+
+    Args:
+      layout: the training layout.
+      shape: [A, B, T].
+
+    Returns:
+      A `Batch` of `jax.ShapeDtypeStruct`.
+    """
+
+    def struct(name, sharding):
+        dtype = jnp.float32 if name in _FLOATS else jnp.bool_ if name == "mask" else jnp.int32
+        return jax.ShapeDtypeStruct(shape if name in PER_TOKEN else (), dtype, sharding=sharding)
+
+    return Batch(**{name: struct(name, sharding) for name, sharding in vars(batch_shardings(layout)).items()})
 
 
 def make_train_step(
