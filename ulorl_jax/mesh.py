@@ -27,6 +27,7 @@ TRAINING = {
     "heads": ("tensor",),
     "kv_heads": ("tensor",),
     "mlp": ("tensor",),
+    "experts": (),
     "rows": ("data", "fsdp"),
     "tokens": ("context",),
 }
@@ -39,6 +40,7 @@ DECODING = {
     "heads": ("tensor",),
     "kv_heads": ("tensor",),
     "mlp": ("tensor",),
+    "experts": ("fsdp", "context"),
     "slots": ("data", "fsdp", "context"),
     "rows": ("data", "fsdp", "context"),
 }

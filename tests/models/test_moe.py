@@ -1,10 +1,14 @@
 """Experts: the route against NumPy, sorting and ragged products against one token at a time."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 
+from ulorl_jax.mesh import AXES, Layout
 from ulorl_jax.models.moe import moe_mlp, route
 
 E, D, F, K = 6, 16, 12, 2
@@ -86,3 +90,23 @@ def test_the_order_of_tokens_does_not_matter(weights):
     x, order = tokens(5, 1, 30), np.random.default_rng(5).permutation(30)
     out = moe_mlp(x, **weights, top_k=K, renormalise=True)
     np.testing.assert_allclose(moe_mlp(x[:, order], **weights, top_k=K, renormalise=True), out[:, order], atol=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [(1, 3, 2), (3, 2, 1), (1, 6, 1)], ids=str)
+def test_experts_that_are_split_over_the_mesh_say_of_everybodys_tokens_what_they_say_on_one_device(
+    weights, devices, sizes
+):
+    mesh = Mesh(np.array(devices[:6]).reshape(sizes[0], sizes[1], 1, sizes[2]), AXES)
+    layout, x = Layout(mesh, "decoding"), tokens(4, 12, 1)
+    options = {"top_k": K, "renormalise": True}
+    split = jax.jit(functools.partial(moe_mlp, **options, layout=layout))(x, **weights)
+    np.testing.assert_allclose(split, every_expert(x, **weights, **options), atol=1e-5)
+
+
+def test_a_device_whose_experts_nobody_visits_adds_nothing(weights, devices):
+    layout = Layout(Mesh(np.array(devices[:6]).reshape(1, 6, 1, 1), AXES), "decoding")
+    x = jnp.abs(tokens(5, 6, 1))
+    weights["router"] = jnp.zeros((D, E)).at[:, :K].set(5.0)  # all go to the first two
+    options = {"top_k": K, "renormalise": True}
+    split = jax.jit(functools.partial(moe_mlp, **options, layout=layout))(x, **weights)
+    np.testing.assert_allclose(split, every_expert(x, **weights, **options), atol=1e-5)

@@ -43,11 +43,12 @@ def moe_mlp(
 ) -> jax.Array:
     """SwiGLU experts without dropping: tokens are sorted by expert, three ragged products, sorted back.
 
-    The sort is over all tokens given. With a layout every device sorts its own: it gathers the experts' weights, and
-    computes its part of every expert's width.
+    With a layout every device computes its part of every expert's width. Where the layout splits experts (decoding),
+    tokens go to them: every device gathers the tokens of all, computes what its own experts say of them, and what all
+    say is added up. Where it does not (training), a device sorts its own tokens and gathers the experts' weights.
 
     Args:
-      x: `[B, T, D]`.
+      x: `[B, T, D]`; B is split over the mesh axes that experts are split over, and perhaps over more.
       router: `[D, E]`.
       gate, up: `[E, D, F]`.
       down: `[E, F, D]`.
@@ -59,32 +60,40 @@ def moe_mlp(
     """
     local = functools.partial(_local, top_k=top_k, renormalise=renormalise)
     if layout is None or layout.mesh.size == 1:
-        return local(x, router, gate, up, down)
-    shard, width = layout.names("embed"), layout.names("mlp")
+        return local(x, router, gate, up, down, 0).astype(x.dtype)
+    shard, width, owners = layout.names("embed"), layout.names("mlp"), layout.names("experts")
 
     def part(x, router, gate, up, down):
         def whole(w, axis):
             return jax.lax.all_gather(w, shard, axis=axis, tiled=True) if shard else w
 
-        out = local(x, whole(router, 0), whole(gate, 1), whole(up, 1), whole(down, 2))
+        first = jax.lax.axis_index(owners) * gate.shape[0] if owners else 0
+        tokens = jax.lax.all_gather(x, owners, axis=0, tiled=True) if owners else x
+        out = local(tokens, whole(router, 0), whole(gate, 1), whole(up, 1), whole(down, 2), first)
+        out = jax.lax.psum_scatter(out, owners, scatter_dimension=0, tiled=True) if owners else out
+        out = out.astype(x.dtype)
         return jax.lax.psum(out, width) if width else out
 
     tokens = layout.sharding("rows", "tokens", None).spec
-    inward, outward = (layout.sharding(None, *axes).spec for axes in (("embed", "mlp"), ("mlp", "embed")))
+    inward, outward = (layout.sharding("experts", *axes).spec for axes in (("embed", "mlp"), ("mlp", "embed")))
     given = (tokens, layout.sharding("embed", None).spec, inward, inward, outward)
     return jax.shard_map(part, mesh=layout.mesh, in_specs=given, out_specs=tokens, check_vma=False)(
         x, router, gate, up, down
     )
 
 
-def _local(x, router, gate, up, down, *, top_k, renormalise):
-    flat = x.reshape(-1, x.shape[-1])
+def _local(x, router, gate, up, down, first, *, top_k, renormalise):
+    """What the experts `first` and following say of all tokens, in float32."""
+    flat, held = x.reshape(-1, x.shape[-1]), gate.shape[0]
     weights, experts = route(flat, router, top_k, renormalise)
-    order = jnp.argsort(experts.reshape(-1), stable=True)
-    sizes = jnp.bincount(experts.reshape(-1), length=gate.shape[0]).astype(jnp.int32)
+    mine = experts - first
+    mine = jnp.where((mine >= 0) & (mine < held), mine, held)  # visits to others come last, and count nothing
+    order = jnp.argsort(mine.reshape(-1), stable=True)
+    sizes = jnp.bincount(mine.reshape(-1), length=held + 1)[:held].astype(jnp.int32)
     visits = flat[order // top_k]
     hidden = jax.nn.silu(jax.lax.ragged_dot(visits, gate, sizes)) * jax.lax.ragged_dot(visits, up, sizes)
     out = jax.lax.ragged_dot(hidden, down, sizes)
     # Back to [N, k, D] by the inverse permutation: a gather, since a scatter-add sums in no fixed order.
     out = out[jnp.argsort(order, stable=True)].reshape(*experts.shape, -1)
-    return jnp.einsum("nkd,nk->nd", out, weights.astype(out.dtype)).reshape(x.shape)
+    out = jnp.where((mine < held)[..., None], out, 0)
+    return jnp.einsum("nkd,nk->nd", out, weights, preferred_element_type=jnp.float32).reshape(x.shape)

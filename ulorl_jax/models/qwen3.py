@@ -151,6 +151,7 @@ def forward_cached(
     positions: jax.Array,
     attend: Attend,
     cache: PyTree,
+    layout: Layout | None = None,
 ) -> tuple[jax.Array, PyTree]:
     """Prefill and decode: hidden states of new tokens over a KV cache, B x T of them as `attend` takes them.
 
@@ -162,11 +163,12 @@ def forward_cached(
       attend: writes the layer's new keys and values into the cache and attends over
         it (`rollout.kv_cache` makes one).
       cache: what attend carries from layer to layer.
+      layout: the decoding layout, which must split B evenly; None: one device, or wherever the compiler puts things.
 
     Returns:
       hidden `[B, T, D]` after the last norm, and the cache.
     """
-    return _run(params, config, tokens, positions, attend, cache, None)
+    return _run(params, config, tokens, positions, attend, cache, layout)
 
 
 def _run(params, config, tokens, positions, attend, cache, layout):

@@ -58,9 +58,9 @@ def parameter_table(config: Qwen3Config) -> dict[str, Any]:
         e, f = c.num_experts, c.moe_intermediate_size
         layer |= {
             "router": Param((n, width, e), (None, "embed", None), fan_in),
-            "gate": Param((n, e, width, f), (None, None, "embed", "mlp"), fan_in),
-            "up": Param((n, e, width, f), (None, None, "embed", "mlp"), fan_in),
-            "down": Param((n, e, f, width), (None, None, "mlp", "embed"), f**-0.5 * residual),
+            "gate": Param((n, e, width, f), (None, "experts", "embed", "mlp"), fan_in),
+            "up": Param((n, e, width, f), (None, "experts", "embed", "mlp"), fan_in),
+            "down": Param((n, e, f, width), (None, "experts", "mlp", "embed"), f**-0.5 * residual),
         }
     else:
         f = c.intermediate_size

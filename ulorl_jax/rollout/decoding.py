@@ -151,7 +151,8 @@ def _forward(spec: EngineSpec, params, state: DecodeState, lanes: Lanes) -> tupl
         attend = paged_cache.make_attend(lanes, at, decoding, chunk, spec.layout)
     else:
         attend = kv_cache.make_attend(lanes, at, decoding, chunk)
-    hidden, cache = forward_cached(params, spec.model, tokens[:, None], positions[:, None], attend, state.cache)
+    tokens, positions = tokens[:, None], positions[:, None]
+    hidden, cache = forward_cached(params, spec.model, tokens, positions, attend, state.cache, spec.layout)
     if chunk is not None:
         computed = jnp.sum(chunk.valid, axis=1, dtype=jnp.int32)
         state = dataclasses.replace(state, lengths=state.lengths.at[chunk.slots].add(computed))
