@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import re
@@ -80,8 +81,10 @@ def programs(settings: Settings, devices: list[Any]) -> dict[str, Callable[[], A
     def train():
         step = StepSettings(s.rollout.temperature, s.train.logprob_chunk)
         program = make_train_step(s.model, make_objective(s), optimizer, training, step)
-        shape = 1, s.train.rows_per_micro_batch, max(s.train.row_lengths)
-        return program.lower(state, batch_structs(training, shape), None)
+        rows, length = s.train.rows_per_micro_batch, max(s.train.row_lengths)
+        # Half full, all slots are trained on together.
+        count = math.ceil(s.rollout.slots * s.context_limit / 2 / (rows * length))
+        return program.lower(state, batch_structs(training, (1 << (count - 1).bit_length(), rows, length)), None)
 
     # ragged_paged_attention asks the default device, when it is traced, what it will run on.
     def decode():

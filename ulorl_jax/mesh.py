@@ -19,10 +19,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXES = ("data", "fsdp", "context", "tensor")
 
-# Parameters, gradients and optimizer state are split over fsdp and context (and gathered layer by layer under the
+# Parameters, gradients and optimizer state are split over context and fsdp (and gathered layer by layer under the
 # scan); packed rows are split over the axes that hold whole layers, their tokens over context (see `token_order`).
 TRAINING = {
-    "embed": ("fsdp", "context"),
+    "embed": ("context", "fsdp"),
     "vocab": ("tensor",),
     "heads": ("tensor",),
     "kv_heads": ("tensor",),
@@ -150,6 +150,34 @@ class Layout:
     def constrain(self, x: jax.Array, *axes: str | None) -> jax.Array:
         """Inside jit: pins the sharding of an intermediate value."""
         return jax.lax.with_sharding_constraint(x, self.sharding(*axes))
+
+
+def gather(x: jax.Array, names: Sequence[str], axis: int) -> jax.Array:
+    """Inside shard_map: a dim that is split over these mesh axes, whole. Its gradient is `sum_scattered`.
+
+    One mesh axis after the other: a collective over a whole slice at one time is what XLA writes as an all-reduce on
+    TPUs, which sends twice the bytes, and the reduction holds its whole result on every chip.
+
+    Args:
+      x: this device's part.
+      names: mesh axes, the major one first. The last ones to be gathered, and to be reduced first, carry most bytes.
+      axis: the dim.
+    """
+    for name in reversed(names):
+        x = jax.lax.all_gather(x, name, axis=axis, tiled=True)
+    return x
+
+
+def sum_scattered(x: jax.Array, names: Sequence[str], axis: int) -> jax.Array:
+    """Inside shard_map: the sum over the devices of these mesh axes, each of which keeps its part of a dim.
+
+    Args:
+      x: what this device adds.
+      names, axis: see `gather`.
+    """
+    for name in names:
+        x = jax.lax.psum_scatter(x, name, scatter_dimension=axis, tiled=True)
+    return x
 
 
 def reshard(tree: Any, shardings: Any, dtype: Any = None) -> Any:

@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from ulorl_jax.mesh import Layout
+from ulorl_jax.mesh import Layout, gather, sum_scattered
 
 
 def route(x: jax.Array, router: jax.Array, top_k: int, renormalise: bool) -> tuple[jax.Array, jax.Array]:
@@ -64,14 +64,10 @@ def moe_mlp(
     shard, width, owners = layout.names("embed"), layout.names("mlp"), layout.names("experts")
 
     def part(x, router, gate, up, down):
-        def whole(w, axis):
-            return jax.lax.all_gather(w, shard, axis=axis, tiled=True) if shard else w
-
         first = jax.lax.axis_index(owners) * gate.shape[0] if owners else 0
-        tokens = jax.lax.all_gather(x, owners, axis=0, tiled=True) if owners else x
-        out = local(tokens, whole(router, 0), whole(gate, 1), whole(up, 1), whole(down, 2), first)
-        out = jax.lax.psum_scatter(out, owners, scatter_dimension=0, tiled=True) if owners else out
-        out = out.astype(x.dtype)
+        weights = (gather(w, shard, axis) for w, axis in ((router, 0), (gate, 1), (up, 1), (down, 2)))
+        out = local(gather(x, owners, 0), *weights, first)
+        out = sum_scattered(out, owners, 0).astype(x.dtype)
         return jax.lax.psum(out, width) if width else out
 
     tokens = layout.sharding("rows", "tokens", None).spec

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ulorl_jax.mesh import Layout
+from ulorl_jax.mesh import Layout, gather
 from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed, output_head
 from ulorl_jax.ops.logprobs import target_logprobs, token_logprobs
 from ulorl_jax.ops.masked import masked_sum
@@ -69,7 +69,7 @@ def batch_shardings(layout: Layout) -> Batch:
     Returns:
       A `Batch` of shardings, for `jax.device_put`.
     """
-    rows = layout.sharding(None, "rows", None)
+    rows = layout.sharding(None, "rows", "tokens")
     scalar = layout.sharding()
     return Batch(**dict.fromkeys(PER_TOKEN, rows), num_tokens=scalar, num_micro_batches=scalar)
 
@@ -129,13 +129,16 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch, first: Scores | None):
         grad = jax.value_and_grad(loss_of, has_aux=True)
+        # Cast once, as the decoder has them: XLA would do it before the scans anyway, and gradients of weights are as
+        # narrow as these until they are added up.
+        weights = jax.tree.map(lambda p: p.astype(config.dtype), state.params)
 
         def evaluate(i):
             scores = None if first is None else Scores(first.logp[i], first.entropy)
-            (_, (metrics, sums, worst)), grads = grad(state.params, _micro_batch(batch, i), scores, state.step)
+            (_, (metrics, sums, worst)), grads = grad(weights, _micro_batch(batch, i), scores, state.step)
             return grads, metrics, sums, worst
 
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(evaluate, 0))
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, jnp.float32), jax.eval_shape(evaluate, 0))
 
         def accumulate(i, total):
             new = evaluate(i)
@@ -146,8 +149,8 @@ def make_train_step(
         norm = optax.global_norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        # A norm is finite when every number in the tree is.
-        finite = jnp.isfinite(norm) & jnp.isfinite(sums["loss"]) & jnp.isfinite(optax.global_norm(params))
+        # A norm is finite when every number in the tree is. Known before the update, so that this is done in place.
+        finite = jnp.isfinite(norm) & jnp.isfinite(sums["loss"])
         params, opt_state = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old), (params, opt_state), (state.params, state.opt_state)
         )
@@ -224,8 +227,10 @@ def _split_logprobs(hidden, head, tokens, layout, chosen):
     targets = jnp.pad(tokens[:, 1:], ((0, 0), (0, 1)))[:, order]
 
     def part(hidden, head, targets):
-        head = jax.lax.all_gather(head, embed, axis=0, tiled=True)
-        head = jax.lax.all_gather(head, vocab, axis=1, tiled=True)
+        # In the backward pass, the layers' begins when what the head learns has been added up: it is as large as the
+        # head in float32, on every device.
+        hidden, head = jax.lax.optimization_barrier((hidden, head.astype(hidden.dtype)))
+        head = gather(gather(head, embed, 0), vocab, 1)
         return target_logprobs(hidden, head, targets, **chosen)
 
     given = (spread, layout.sharding("embed", "vocab").spec, spread)
