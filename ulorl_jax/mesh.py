@@ -34,9 +34,10 @@ TRAINING = {
 
 # A decode step reads every weight for one token per slot: weights stay where they
 # are used (no gather per token), slots are split over the other axes, and so are the
-# packed rows of a model that only reads them.
+# packed rows of a model that only reads them. Where experts and ids are split over axes
+# that slots are split over, the slots' hidden states go to them.
 DECODING = {
-    "vocab": ("tensor",),
+    "vocab": ("context", "tensor"),
     "heads": ("tensor",),
     "kv_heads": ("tensor",),
     "mlp": ("tensor",),
@@ -99,10 +100,15 @@ class Layout:
     def sharding(self, *axes: str | None, shape: tuple[int, ...] | None = None) -> NamedSharding:
         """The sharding of an array whose dims carry these logical axes (None: replicated).
 
+        A mesh axis that two dims ask for goes to the first of them.
+
         Raises:
           ValueError: with `shape` given, a dim that its mesh axes do not divide.
         """
-        spec = [self.names(axis) for axis in axes]
+        spec: list[tuple[str, ...]] = []
+        for axis in axes:
+            taken = [name for names in spec for name in names]
+            spec.append(tuple(name for name in self.names(axis) if name not in taken))
         for dim, (axis, names) in enumerate(zip(axes, spec, strict=True)):
             ways = math.prod(self.mesh.shape[name] for name in names)
             if shape is not None and shape[dim] % ways:

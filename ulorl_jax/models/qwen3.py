@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 from ulorl_jax.mesh import Layout
 from ulorl_jax.models.block_attention import RESIDUAL
+from ulorl_jax.models.embedding import look_up
 from ulorl_jax.models.linear import linear
 from ulorl_jax.models.moe import moe_mlp
 from ulorl_jax.models.packed_attention import attend_packed
@@ -179,9 +180,7 @@ def _run(params, config, tokens, positions, attend, cache, layout):
 
     batch, length = tokens.shape
     cos, sin = rope_angles(positions, c.head_dim, c.rope_theta, c.rope_scaling)
-    # The table is gathered over fsdp once, as the layers' weights are: rows are then looked up in place.
-    embed = constrain(params["embed"].astype(c.dtype), "vocab", None)
-    x = constrain(embed[tokens], "rows", "tokens", None)
+    x = constrain(look_up(params["embed"].astype(c.dtype), tokens, layout), "rows", "tokens", None)
 
     def layer(carry, scanned):
         x, cache = carry
