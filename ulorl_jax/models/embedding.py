@@ -20,11 +20,11 @@ def look_up(table: jax.Array, tokens: jax.Array, layout: Layout | None) -> jax.A
     Returns:
       `[B, T, D]` in the table's dtype.
     """
-    names = () if layout is None else layout.names("vocab")
-    shared = () if layout is None else tuple(name for name in names if name in layout.names("rows"))
-    if layout is None or not shared or layout.ways("vocab") == 1:
+    if layout is None or not (shared := layout.shared("vocab")):
         # The table is gathered over fsdp once, as the layers' weights are: rows are then looked up in place.
         return (table if layout is None else layout.constrain(table, "vocab", None))[tokens]
+
+    names = layout.names("vocab")
 
     def part(table, tokens):
         at = jax.lax.all_gather(tokens, shared, tiled=True) - jax.lax.axis_index(names) * len(table)

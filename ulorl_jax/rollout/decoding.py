@@ -296,4 +296,7 @@ def generate_segment(
     carry = zero, jnp.minimum(steps, max_tokens), state, out
     # Loops in a loop, not a branch in one: each updates the cache in place.
     carry = jax.lax.while_loop(goes_on, decode_and_fill, carry) if rows else loop(0, carry)
-    return _constrain_state(spec, carry[2]), carry[3]
+    _, _, state, out = carry
+    pinned = {name: getattr(out, name) for name in ("tokens", "logp", "counts")}
+    pinned = {name: spec.layout.constrain(x, "slots", *[None] * (x.ndim - 1)) for name, x in pinned.items()}
+    return _constrain_state(spec, state), dataclasses.replace(out, **pinned)

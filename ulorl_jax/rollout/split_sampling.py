@@ -36,10 +36,9 @@ def draw_tokens(
     Returns:
       tokens `[C]` i32, logp `[C]` f32 in nats, split as slots are.
     """
-    names = layout.names("vocab")
+    names, shared = layout.names("vocab"), layout.shared("vocab")  # rows are split as slots are
     if layout.ways("vocab") == 1:
         return whole.draw_tokens(hidden, head, key, sample_ids, positions, sampling)
-    shared = tuple(name for name in names if name in layout.names("slots"))
 
     def part(hidden, head, numbers):
         own = len(numbers)
