@@ -19,8 +19,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.layout import Layout as ArrayLayout
-from jax.experimental.layout import with_layout_constraint
 
 from ulorl_jax.mesh import Layout
 from ulorl_jax.models.block_attention import RESIDUAL
@@ -44,7 +42,6 @@ REMAT = {
     "full": jax.checkpoint_policies.nothing_saveable,
 }
 
-_ROW_MAJOR = ArrayLayout((0, 1, 2))
 DTYPES = ("float32", "bfloat16", "float16")  # of activations
 
 
@@ -191,15 +188,12 @@ def _run(params, config, tokens, positions, attend, cache, layout):
         w = jax.tree.map(lambda p: p.astype(c.dtype), weights)
         h = rms_norm(x, w["attention_norm"], c.rms_norm_eps)
 
-        def heads(projected):  # separate projections: a fused one, split, aborts XLA:TPU in the backward pass
-            # Else XLA:TPU, to save moving a few tokens, would turn around a copy of all layers' weights.
-            projected = projected if cache is None else with_layout_constraint(projected, _ROW_MAJOR)
-            return projected.reshape(batch, length, -1, c.head_dim)
+        def heads(name, axis):  # separate projections: a fused one, split, aborts XLA:TPU in the backward pass
+            return column_parallel(h, w[name], axis, layout).reshape(batch, length, -1, c.head_dim)
 
-        q = heads(column_parallel(h, w["q"], "heads", layout))
-        q = apply_rope(rms_norm(q, w["q_norm"], c.rms_norm_eps), cos, sin) * c.head_dim**-0.5
-        k = apply_rope(rms_norm(heads(linear(h, w["k"])), w["k_norm"], c.rms_norm_eps), cos, sin)
-        attended, cache = attend(q, k, heads(linear(h, w["v"])), cache, index)
+        q = apply_rope(rms_norm(heads("q", "heads"), w["q_norm"], c.rms_norm_eps), cos, sin) * c.head_dim**-0.5
+        k = apply_rope(rms_norm(heads("k", "kv_heads"), w["k_norm"], c.rms_norm_eps), cos, sin)
+        attended, cache = attend(q, k, heads("v", "kv_heads"), cache, index)
         x = x + row_parallel(attended.reshape(batch, length, -1), w["o"], "heads", layout)
         h = rms_norm(x, w["mlp_norm"], c.rms_norm_eps)
         if c.num_experts:
