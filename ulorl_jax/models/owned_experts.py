@@ -43,7 +43,7 @@ def ask_experts(
     last_blocks = jnp.cumsum(-(-visits // size))
 
     def block(i, out):
-        expert = jnp.searchsorted(last_blocks, i, side="right")
+        expert = jnp.sum(last_blocks <= i)
         before = last_blocks[expert] - -(-visits[expert] // size)
         at = ends[expert] - visits[expert] + (i - before) * size + jnp.arange(size)
         real = at < ends[expert]
