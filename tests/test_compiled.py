@@ -33,6 +33,21 @@ def test_a_collective_in_a_loop_counts_as_often_as_the_loop_runs_and_bytes_are_t
     }
 
 
+def test_where_the_compiler_does_not_say_how_often_a_scan_runs_its_condition_does():
+    condition = """%cond (p: (s32[], bf16[4,8])) -> pred[] {
+  %limit.1 = s32[]{:T(128)} constant(48), metadata={}
+  %i = s32[]{:T(128)} get-tuple-element(%p), index=0
+  ROOT %lt = pred[]{:T(512)} compare(%i, %limit.1), direction=LT
+}
+
+ENTRY"""
+    unsaid = TEXT.replace("ENTRY", condition).replace(', backend_config={"known_trip_count":{"n":"5"}}', "")
+    assert collectives_of(unsaid)["all-gather"] == {"count": 48, "bytes": 48 * 16 * 8 * 2}
+    # A loop whose end is not a constant, as of the decoder's token steps, counts once.
+    unknown = unsaid.replace("constant(48)", "get-tuple-element(%p)")
+    assert collectives_of(unknown)["all-gather"]["count"] == 1
+
+
 def test_of_a_real_program_collectives_and_bytes_are_those_that_were_written(devices):
     mesh = Mesh(np.array(devices).reshape(8), "x")
     rows, every = (NamedSharding(mesh, PartitionSpec(axis)) for axis in ("x", None))

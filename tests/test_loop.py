@@ -8,9 +8,11 @@ import signal
 import threading
 from collections import defaultdict
 
+import jax
 import pytest
 
 from tests import runs
+from ulorl_jax import loop, mesh
 from ulorl_jax.loop import run
 from ulorl_jax.parts import make_parts
 from ulorl_jax.rewards import Judge
@@ -50,6 +52,24 @@ def finished_groups(workdir):
 def trained_tokens(groups):
     """Tokens of the groups with right and wrong answers."""
     return sum(size for group in groups if len({reward for reward, _ in group}) == 2 for _, size in group)
+
+
+def test_the_decoders_old_weights_are_gone_before_the_new_ones_are_made(tmp_path, start, monkeypatch):
+    made = []
+
+    def watched(tree, shardings, dtype):
+        assert all(leaf.is_deleted() for old in made for leaf in jax.tree.leaves(old))
+        made.append(mesh.reshard(tree, shardings, dtype))
+        return made[-1]
+
+    monkeypatch.setattr(loop, "reshard", watched)
+    settings = runs.settings(start | {"steps": 2, "evaluation.every": 1})  # held-out questions meet the newest weights
+    run(make_parts(settings, tmp_path / "run"))
+    rows = runs.rows(tmp_path / "run")
+    sent = [row["weights/gib"] for row in rows if "weights/gib" in row]
+    assert len(made) == 1 + len(sent) >= 2
+    held = sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(made[-1]))
+    assert sent == [pytest.approx(held / 2**30)] * len(sent)
 
 
 @pytest.mark.slow

@@ -45,7 +45,12 @@ def test_a_logical_axis_lies_where_its_phase_says(devices):
     mesh = make_mesh(data=2, context=2, tensor=2, devices=devices)
     training, decoding = Layout(mesh, "training"), Layout(mesh, "decoding")
     assert training.sharding(None, "embed", "heads").spec == P(None, ("fsdp", "context"), ("tensor",))
-    assert decoding.sharding(None, "embed", "heads").spec == P(None, None, ("tensor",))
+    assert decoding.sharding(None, "embed", "heads").spec == P(None, None, ("tensor", "context"))
+    # Rows have context already, so what is left of heads and of ids is split over tensor.
+    assert decoding.sharding("rows", "heads").spec == P(("data", "fsdp", "context"), ("tensor",))
+    assert decoding.sharding("rows", "vocab").spec == P(("data", "fsdp", "context"), ("tensor",))
+    assert decoding.shared("heads") == decoding.shared("vocab") == ("context",)
+    assert decoding.shared("kv_heads") == training.shared("heads") == ()
     assert training.sharding("rows", "tokens").spec == P(("data", "fsdp"), ("context",))
     assert (training.ways("rows"), training.ways("tokens"), training.ways("slots")) == (2, 2, 1)
     assert decoding.ways("slots") == decoding.ways("rows") == 4 and decoding.ways("tokens") == 1

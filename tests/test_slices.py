@@ -17,8 +17,10 @@ def program(peak: float) -> dict:
 
 
 def test_beside_the_update_lie_the_decoders_weights_and_its_cache_and_beside_the_decoder_the_train_state():
-    made = assess(SETTINGS, "v5e:2x2", {"train": program(GIB), "decode": program(2 * GIB)})
-    train, decode = made["programs"]["train"], made["programs"]["decode"]
+    programs = {"train": program(GIB), "decode": program(2 * GIB), "reshard": program(GIB)}
+    made = assess(SETTINGS, "v5e:2x2", programs)
+    train, decode, reshard = (made["programs"][name] for name in programs)
+    assert reshard["beside"] == TERMS["optimizer"] + TERMS["KV cache"]  # it makes the decoder's weights itself
     assert train["total"] == GIB + TERMS["decoder's weights"] + TERMS["KV cache"]
     assert decode["total"] == 2 * GIB + TERMS["parameters"] + TERMS["optimizer"]
     assert train["margin"] == 15.75 * GIB - train["total"]

@@ -25,6 +25,7 @@ from ulorl_jax.mesh import Layout, make_mesh, reshard_program
 from ulorl_jax.parts import engine_spec, make_objective
 from ulorl_jax.rollout import decoding
 from ulorl_jax.rollout.decoding import param_shardings
+from ulorl_jax.rollout.segments import CONTINUOUS, REFILL_CALL
 from ulorl_jax.settings import Settings, check_mesh
 from ulorl_jax.train.state import make_optimizer, state_structs
 from ulorl_jax.train.step import StepSettings, batch_structs, make_train_step
@@ -77,6 +78,7 @@ def programs(settings: Settings, devices: list[Any]) -> dict[str, Callable[[], A
     )
     slots = decoding.state_structs(spec)
     number = jax.ShapeDtypeStruct((), jnp.int32, sharding=layout.sharding())
+    contexts = spec.rows_per_part(s.rollout.prefill_rows), min(s.rollout.prefill_chunk, spec.width)
 
     def train():
         step = StepSettings(s.rollout.temperature, s.train.logprob_chunk)
@@ -88,14 +90,15 @@ def programs(settings: Settings, devices: list[Any]) -> dict[str, Callable[[], A
 
     # ragged_paged_attention asks the default device, when it is traced, what it will run on.
     def decode():
-        length = s.rollout.segment_length
+        length, chunk = s.rollout.segment_length, (0, 1)
+        if s.rollout.refill == CONTINUOUS:  # a call returns for free slots, and contexts are computed beside
+            length, chunk = min(length, REFILL_CALL), contexts
         with jax.set_mesh(mesh):
-            return decoding.generate_segment.lower(spec, weights, slots, length, 0, 1, number, number)
+            return decoding.generate_segment.lower(spec, weights, slots, length, *chunk, number, number)
 
     def prefill():
-        rows = spec.rows_per_part(s.rollout.prefill_rows)
         with jax.set_mesh(mesh):
-            return decoding.prefill_slots.lower(spec, weights, slots, rows, s.rollout.prefill_chunk)
+            return decoding.prefill_slots.lower(spec, weights, slots, *contexts)
 
     def reshard():
         return reshard_program(shardings, s.model.dtype).lower(state.params)

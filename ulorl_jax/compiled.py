@@ -18,6 +18,8 @@ _CALLED = re.compile(
     r"(?:calls|to_apply|body|branch_computations|called_computations)=\{?(%?[\w.\-]+(?:, ?%?[\w.\-]+)*)\}?"
 )
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+_CONDITION = re.compile(r"condition=%?([\w.\-]+)")
+_BELOW = re.compile(r"^\s+ROOT .* compare\(%?[\w.\-]+, %?([\w.\-]+)\), direction=LT")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +69,16 @@ def collectives_of(text: str) -> dict[str, dict[str, float]]:
             lines.append(line)
     found: dict[str, dict[str, float]] = collections.defaultdict(lambda: {"count": 0.0, "bytes": 0.0})
 
+    def trips(loop: str) -> int:
+        if known := _TRIPS.search(loop):
+            return int(known[1])
+        # XLA:TPU does not say. A scan goes on while its counter, which starts at 0, is below a constant.
+        condition = bodies.get(_CONDITION.findall(loop)[0], [])
+        for bound in filter(None, map(_BELOW.match, condition)):
+            constant = re.compile(rf"^\s+%?{re.escape(bound[1])} = s32\[\]\S* constant\((\d+)\)")
+            return next((int(found[1]) for found in map(constant.match, condition) if found), 1)
+        return 1
+
     def visit(name: str, times: float) -> None:
         for line in bodies.get(name, ()):
             if not (match := _OPERATION.match(line)):
@@ -75,8 +87,7 @@ def collectives_of(text: str) -> dict[str, dict[str, float]]:
             if kind in COLLECTIVES and not match[2].endswith("-done"):
                 found[kind]["count"] += times
                 found[kind]["bytes"] += times * _result_bytes(shape, match[2])
-            trips = _TRIPS.search(line)
-            inner = times * (int(trips[1]) if trips and match[2] == "while" else 1)
+            inner = times * (trips(line) if match[2] == "while" else 1)
             for called in _CALLED.findall(line):
                 if match[2] not in ("reduce", "all-reduce", "reduce-scatter", "all-reduce-start", "scatter", "sort"):
                     for computation in called.split(","):

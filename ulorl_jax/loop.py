@@ -17,6 +17,7 @@ import numpy as np
 
 from ulorl_jax.clock import Clock, StopRequest
 from ulorl_jax.evaluate import evaluate
+from ulorl_jax.footprint import GIB
 from ulorl_jax.frontier import Frontier, device_state, fingerprint
 from ulorl_jax.io.checkpoints import Checkpoints
 from ulorl_jax.io.files import write_atomically
@@ -125,7 +126,7 @@ class _Loop:
         self.clock = Clock()
         self.batch_shardings = batch_shardings(parts.training)
         self.state: TrainState
-        self.policy: Any  # the newest weights, in the decoding layout
+        self.policy: Any = None  # the newest weights, in the decoding layout
 
     def step(self) -> dict[str, float]:
         """Algorithm 1, once."""
@@ -193,7 +194,7 @@ class _Loop:
             values |= {name: updates[0][name] for name in ("mismatch/kl", "mismatch/max")}
             values["train/skipped"] = sum(update["train/skipped"] for update in updates)
         with self.clock.phase("weights"):
-            self._sync_weights()
+            values["weights/gib"] = self._sync_weights()
         values["train/compiles"] = float(parts.train_step._cache_size())  # pyright: ignore[reportFunctionMemberAccess]
         return values
 
@@ -267,9 +268,13 @@ class _Loop:
             rows_per_micro_batch=train.rows_per_micro_batch,
         )
 
-    def _sync_weights(self) -> None:
+    def _sync_weights(self) -> float:
+        """Hands the decoder the newest weights; returns GiB of them on one device, which is what each is sent."""
+        # Nothing decodes now. The old ones go first: a device does not hold both.
+        jax.tree.map(lambda leaf: leaf.delete(), self.policy)
         shardings, dtype = param_shardings(self.parts.engine.spec), self.settings.model.dtype
         self.policy = jax.block_until_ready(reshard(self.state.params, shardings, dtype))
+        return sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(self.policy)) / GIB
 
 
 def _deal(groups: list[Group], hands: int) -> list[list[Group]]:

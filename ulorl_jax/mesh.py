@@ -34,10 +34,12 @@ TRAINING = {
 
 # A decode step reads every weight for one token per slot: weights stay where they
 # are used (no gather per token), slots are split over the other axes, and so are the
-# packed rows of a model that only reads them.
+# packed rows of a model that only reads them. Where experts, ids or heads are split over axes
+# that slots are split over too, the slots' hidden states go to the weights. Tensor comes first
+# of heads: what the parts of context have together is then what one part of tensor attends with.
 DECODING = {
-    "vocab": ("tensor",),
-    "heads": ("tensor",),
+    "vocab": ("context", "tensor"),
+    "heads": ("tensor", "context"),
     "kv_heads": ("tensor",),
     "mlp": ("tensor",),
     "experts": ("fsdp", "context"),
@@ -99,10 +101,15 @@ class Layout:
     def sharding(self, *axes: str | None, shape: tuple[int, ...] | None = None) -> NamedSharding:
         """The sharding of an array whose dims carry these logical axes (None: replicated).
 
+        A mesh axis that two dims ask for goes to the first of them.
+
         Raises:
           ValueError: with `shape` given, a dim that its mesh axes do not divide.
         """
-        spec = [self.names(axis) for axis in axes]
+        spec: list[tuple[str, ...]] = []
+        for axis in axes:
+            taken = [name for names in spec for name in names]
+            spec.append(tuple(name for name in self.names(axis) if name not in taken))
         for dim, (axis, names) in enumerate(zip(axes, spec, strict=True)):
             ways = math.prod(self.mesh.shape[name] for name in names)
             if shape is not None and shape[dim] % ways:
@@ -115,6 +122,10 @@ class Layout:
     def names(self, axis: str | None) -> tuple[str, ...]:
         """The mesh axes over which a dim with this logical axis is split."""
         return self.table.get(axis, ()) if axis else ()
+
+    def shared(self, axis: str) -> tuple[str, ...]:
+        """The mesh axes over which a dim with this logical axis is split, and rows too."""
+        return tuple(name for name in self.names(axis) if name in self.names("rows") and self.mesh.shape[name] > 1)
 
     def ways(self, axis: str) -> int:
         """Into how many parts a dim with this logical axis is split."""

@@ -16,7 +16,7 @@ BESIDE = {
     "train": ("decoder's weights", "KV cache"),
     "decode": ("parameters", "optimizer"),
     "prefill": ("parameters", "optimizer"),
-    "reshard": ("optimizer", "decoder's weights", "KV cache"),  # the old weights are there until the new ones are
+    "reshard": ("optimizer", "KV cache"),  # the decoder's old weights are gone before the new ones are made
 }
 CHANGES = {
     "train": "shorter train.row_lengths, fewer train.rows_per_micro_batch, a larger mesh.context or more chips",

@@ -110,3 +110,19 @@ def test_a_device_whose_experts_nobody_visits_adds_nothing(weights, devices):
     options = {"top_k": K, "renormalise": True}
     split = jax.jit(functools.partial(moe_mlp, **options, layout=layout))(x, **weights)
     np.testing.assert_allclose(split, every_expert(x, **weights, **options), atol=1e-5)
+
+
+def test_experts_that_are_visited_by_all_take_as_many_blocks_as_that_needs(weights, devices):
+    layout = Layout(Mesh(np.array(devices[:6]).reshape(1, 6, 1, 1), AXES), "decoding")
+    x = jnp.abs(tokens(6, 18, 5))  # 90 tokens: 180 visits, of two experts, in blocks of 32
+    weights["router"] = jnp.zeros((D, E)).at[:, 2:4].set(jnp.array([5.0, 4.0]))
+    options = {"top_k": K, "renormalise": True}
+    split = jax.jit(functools.partial(moe_mlp, **options, layout=layout))(x, **weights)
+    np.testing.assert_allclose(split, every_expert(x, **weights, **options), atol=1e-5)
+
+
+def test_of_visits_to_split_experts_no_more_exist_at_one_time_than_a_block_holds(weights, devices):
+    layout = Layout(Mesh(np.array(devices[:6]).reshape(1, 6, 1, 1), AXES), "decoding")
+    program = jax.jit(functools.partial(moe_mlp, top_k=K, renormalise=True, layout=layout))
+    text = program.lower(tokens(6, 18, 5), **weights).compile().as_text()
+    assert "[32,16]" in text and "[180,16]" not in text and "[90,2,16]" not in text  # 180 / 6, to a power of two

@@ -7,6 +7,11 @@ their own layouts and run either at the same cost.
 """
 
 import jax
+import jax.numpy as jnp
+from jax.experimental.layout import Layout as ArrayLayout
+from jax.experimental.layout import with_layout_constraint
+
+from ulorl_jax.mesh import Layout
 
 
 @jax.custom_vjp
@@ -33,3 +38,62 @@ def _backward(saved, g):
 
 
 linear.defvjp(_forward, _backward)
+
+
+def column_parallel(x: jax.Array, w: jax.Array, axis: str, layout: Layout | None) -> jax.Array:
+    """x @ w where w's columns may be split over the mesh.
+
+    Where they are split over mesh axes that rows are split over too (decoding), the rows go to the columns, and what
+    each of these says of them comes back: weights stay where they are.
+
+    Args:
+      x: `[B, T, D]`.
+      w: `[D, F]`, of the same dtype.
+      axis: the logical axis of F.
+      layout: where everything lies; in training, or None: wherever the compiler puts it.
+
+    Returns:
+      `[B, T, F]`, F split as the layout does where B is.
+    """
+    if layout is None or layout.phase == "training":
+        return linear(x, w)
+    shared = layout.shared(axis)
+
+    def part(x, w):
+        out = linear(jax.lax.all_gather(x, shared, tiled=True) if shared else x, w)
+        # Else XLA:TPU, to save turning a few tokens around, would turn around a copy of all layers' weights.
+        out = with_layout_constraint(out, ArrayLayout((0, 1, 2)))
+        return jax.lax.all_to_all(out, shared, split_axis=0, concat_axis=2, tiled=True) if shared else out
+
+    if layout.mesh.size == 1:
+        return part(x, w)
+    given = layout.sharding("rows", None, None).spec, layout.sharding(None, axis).spec
+    made = layout.sharding("rows", None, axis).spec
+    return jax.shard_map(part, mesh=layout.mesh, in_specs=given, out_specs=made, check_vma=False)(x, w)
+
+
+def row_parallel(x: jax.Array, w: jax.Array, axis: str, layout: Layout | None) -> jax.Array:
+    """x @ w where what is summed over may be split over the mesh: the way back from `column_parallel`.
+
+    Args:
+      x: `[B, T, F]`, F split as the layout does where B is.
+      w: `[F, D]`, of the same dtype.
+      axis: the logical axis of F.
+      layout: see `column_parallel`.
+
+    Returns:
+      `[B, T, D]`.
+    """
+    if layout is None or not (shared := layout.shared(axis)):
+        return linear(x, w)
+    others = tuple(name for name in layout.names(axis) if name not in shared)
+
+    def part(x, w):
+        x = jax.lax.all_to_all(x, shared, split_axis=2, concat_axis=0, tiled=True)
+        out = jnp.matmul(x, w, preferred_element_type=jnp.float32)
+        out = jax.lax.psum_scatter(out, shared, scatter_dimension=0, tiled=True)
+        return (jax.lax.psum(out, others) if others else out).astype(x.dtype)
+
+    rows = layout.sharding("rows", None, None).spec
+    given = layout.sharding("rows", None, axis).spec, layout.sharding(axis, None).spec
+    return jax.shard_map(part, mesh=layout.mesh, in_specs=given, out_specs=rows, check_vma=False)(x, w)

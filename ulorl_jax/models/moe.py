@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ulorl_jax.mesh import Layout, gather, sum_scattered
+from ulorl_jax.models.owned_experts import ask_experts
 
 
 def route(x: jax.Array, router: jax.Array, top_k: int, renormalise: bool) -> tuple[jax.Array, jax.Array]:
@@ -60,14 +61,18 @@ def moe_mlp(
     """
     local = functools.partial(_local, top_k=top_k, renormalise=renormalise)
     if layout is None or layout.mesh.size == 1:
-        return local(x, router, gate, up, down, 0).astype(x.dtype)
+        return local(x, router, gate, up, down).astype(x.dtype)
     shard, width, owners = layout.names("embed"), layout.names("mlp"), layout.names("experts")
 
     def part(x, router, gate, up, down):
-        first = jax.lax.axis_index(owners) * gate.shape[0] if owners else 0
-        weights = (gather(w, shard, axis) for w, axis in ((router, 0), (gate, 1), (up, 1), (down, 2)))
-        out = local(gather(x, owners, 0), *weights, first)
-        out = sum_scattered(out, owners, 0).astype(x.dtype)
+        router, *experts = (gather(w, shard, axis) for w, axis in ((router, 0), (gate, 1), (up, 1), (down, 2)))
+        if layout.ways("experts") > 1:
+            tokens = gather(x, owners, 0)
+            routed = route(tokens.reshape(-1, x.shape[-1]), router, top_k, renormalise)
+            out = sum_scattered(ask_experts(tokens, *routed, *experts, owners, router.shape[1]), owners, 0)
+        else:
+            out = local(x, router, *experts)
+        out = out.astype(x.dtype)
         return jax.lax.psum(out, width) if width else out
 
     tokens = layout.sharding("rows", "tokens", None).spec
@@ -78,18 +83,15 @@ def moe_mlp(
     )
 
 
-def _local(x, router, gate, up, down, first, *, top_k, renormalise):
-    """What the experts `first` and following say of all tokens, in float32."""
-    flat, held = x.reshape(-1, x.shape[-1]), gate.shape[0]
+def _local(x, router, gate, up, down, *, top_k, renormalise):
+    """What the experts say of all tokens, in float32."""
+    flat = x.reshape(-1, x.shape[-1])
     weights, experts = route(flat, router, top_k, renormalise)
-    mine = experts - first
-    mine = jnp.where((mine >= 0) & (mine < held), mine, held)  # visits to others come last, and count nothing
-    order = jnp.argsort(mine.reshape(-1), stable=True)
-    sizes = jnp.bincount(mine.reshape(-1), length=held + 1)[:held].astype(jnp.int32)
+    order = jnp.argsort(experts.reshape(-1), stable=True)
+    sizes = jnp.bincount(experts.reshape(-1), length=gate.shape[0]).astype(jnp.int32)
     visits = flat[order // top_k]
     hidden = jax.nn.silu(jax.lax.ragged_dot(visits, gate, sizes)) * jax.lax.ragged_dot(visits, up, sizes)
     out = jax.lax.ragged_dot(hidden, down, sizes)
     # Back to [N, k, D] by the inverse permutation: a gather, since a scatter-add sums in no fixed order.
     out = out[jnp.argsort(order, stable=True)].reshape(*experts.shape, -1)
-    out = jnp.where((mine < held)[..., None], out, 0)
     return jnp.einsum("nkd,nk->nd", out, weights, preferred_element_type=jnp.float32).reshape(x.shape)

@@ -22,7 +22,8 @@ import jax.numpy as jnp
 
 from ulorl_jax.mesh import Layout
 from ulorl_jax.models.block_attention import RESIDUAL
-from ulorl_jax.models.linear import linear
+from ulorl_jax.models.embedding import look_up
+from ulorl_jax.models.linear import column_parallel, linear, row_parallel
 from ulorl_jax.models.moe import moe_mlp
 from ulorl_jax.models.packed_attention import attend_packed
 from ulorl_jax.models.rms_norm import rms_norm
@@ -179,9 +180,8 @@ def _run(params, config, tokens, positions, attend, cache, layout):
 
     batch, length = tokens.shape
     cos, sin = rope_angles(positions, c.head_dim, c.rope_theta, c.rope_scaling)
-    # The table is gathered over fsdp once, as the layers' weights are: rows are then looked up in place.
-    embed = constrain(params["embed"].astype(c.dtype), "vocab", None)
-    x = constrain(embed[tokens], "rows", "tokens", None)
+    # Cast when found: what a token learns in all its places is added up in the table's own dtype.
+    x = look_up(params["embed"], tokens, layout).astype(c.dtype)
 
     def layer(carry, scanned):
         x, cache = carry
@@ -189,13 +189,13 @@ def _run(params, config, tokens, positions, attend, cache, layout):
         w = jax.tree.map(lambda p: p.astype(c.dtype), weights)
         h = rms_norm(x, w["attention_norm"], c.rms_norm_eps)
 
-        def heads(name):  # separate projections: a fused one, split, aborts XLA:TPU in the backward pass
-            return linear(h, w[name]).reshape(batch, length, -1, c.head_dim)
+        def heads(name, axis):  # separate projections: a fused one, split, aborts XLA:TPU in the backward pass
+            return column_parallel(h, w[name], axis, layout).reshape(batch, length, -1, c.head_dim)
 
-        q = apply_rope(rms_norm(heads("q"), w["q_norm"], c.rms_norm_eps), cos, sin) * c.head_dim**-0.5
-        k = apply_rope(rms_norm(heads("k"), w["k_norm"], c.rms_norm_eps), cos, sin)
-        attended, cache = attend(q, k, heads("v"), cache, index)
-        x = x + linear(attended.reshape(batch, length, -1), w["o"])
+        q = apply_rope(rms_norm(heads("q", "heads"), w["q_norm"], c.rms_norm_eps), cos, sin) * c.head_dim**-0.5
+        k = apply_rope(rms_norm(heads("k", "kv_heads"), w["k_norm"], c.rms_norm_eps), cos, sin)
+        attended, cache = attend(q, k, heads("v", "kv_heads"), cache, index)
+        x = x + row_parallel(attended.reshape(batch, length, -1), w["o"], "heads", layout)
         h = rms_norm(x, w["mlp_norm"], c.rms_norm_eps)
         if c.num_experts:
             experts = (w["router"], w["gate"], w["up"], w["down"])

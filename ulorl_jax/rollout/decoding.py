@@ -22,7 +22,7 @@ from ulorl_jax.rollout.decode_state import DecodeState, EngineSpec, Prefix, Segm
 from ulorl_jax.rollout.kv_cache import KVCache
 from ulorl_jax.rollout.lanes import MANY_WAIT, Chunk, Lanes, next_chunk
 from ulorl_jax.rollout.paged_cache import PagedCache
-from ulorl_jax.rollout.sampling import draw_tokens
+from ulorl_jax.rollout.split_sampling import draw_tokens
 
 PyTree = Any
 
@@ -223,7 +223,8 @@ def _step(
     lanes = Lanes(spec.parts, spec.slots // spec.parts, rows, chunk)
     decoding, before = state.active & ~state.filling, state.lengths
     state, hidden = _forward(spec, params, state, lanes)
-    tokens, logp = draw_tokens(hidden, output_head(params), state.key, state.sample_ids, before + 1, spec.sampling)
+    draw = state.key, state.sample_ids, before + 1, spec.sampling
+    tokens, logp = draw_tokens(hidden, output_head(params), *draw, spec.layout)
     lengths = state.lengths + decoding
     ended = jnp.isin(tokens, jnp.asarray(spec.eos_ids, jnp.int32)) | (lengths + 1 >= state.limits)
     at = jnp.where(decoding, lengths, spec.width)
@@ -295,4 +296,7 @@ def generate_segment(
     carry = zero, jnp.minimum(steps, max_tokens), state, out
     # Loops in a loop, not a branch in one: each updates the cache in place.
     carry = jax.lax.while_loop(goes_on, decode_and_fill, carry) if rows else loop(0, carry)
-    return _constrain_state(spec, carry[2]), carry[3]
+    _, _, state, out = carry
+    pinned = {name: getattr(out, name) for name in ("tokens", "logp", "counts")}
+    pinned = {name: spec.layout.constrain(x, "slots", *[None] * (x.ndim - 1)) for name, x in pinned.items()}
+    return _constrain_state(spec, state), dataclasses.replace(out, **pinned)

@@ -98,13 +98,24 @@ def truncate(logits: jax.Array, sampling: Sampling) -> jax.Array:
     if not top_k and top_p >= 1:
         return logits
     kept = min(top_k, logits.shape[-1]) if top_k else logits.shape[-1]
-    ordered = jax.lax.top_k(logits, kept)[0]  # most likely first
-    floor = ordered[:, -1:]
-    if top_p < 1:  # a rounded sum may reach 1 too early, so 1 is not compared with
-        probs = jax.nn.softmax(ordered, axis=-1)
-        inside = jnp.cumsum(probs, axis=-1) - probs < top_p  # what comes before it does not reach top_p yet
-        floor = jnp.min(jnp.where(inside, ordered, jnp.inf), axis=-1, keepdims=True)
-    return jnp.where(logits >= floor, logits, -jnp.inf)
+    return jnp.where(logits >= floor_of(jax.lax.top_k(logits, kept)[0], top_p), logits, -jnp.inf)
+
+
+def floor_of(ordered: jax.Array, top_p: float) -> jax.Array:
+    """The least logit that is kept of the most likely ones.
+
+    Args:
+      ordered: `[C, k]` f32, the top k, most likely first.
+      top_p: see `Sampling`.
+
+    Returns:
+      `[C, 1]` f32.
+    """
+    if top_p >= 1:  # a rounded sum may reach 1 too early, so 1 is not compared with
+        return ordered[:, -1:]
+    probs = jax.nn.softmax(ordered, axis=-1)
+    inside = jnp.cumsum(probs, axis=-1) - probs < top_p  # what comes before it does not reach top_p yet
+    return jnp.min(jnp.where(inside, ordered, jnp.inf), axis=-1, keepdims=True)
 
 
 def invert_cdf(probs: jax.Array, uniform: jax.Array) -> jax.Array:
@@ -117,17 +128,47 @@ def invert_cdf(probs: jax.Array, uniform: jax.Array) -> jax.Array:
     Returns:
       `[C]` i32; never a token of probability 0.
     """
-    slots, vocab = probs.shape
-    blocks = -(-vocab // BLOCK)
-    probs = jnp.pad(probs, ((0, 0), (0, blocks * BLOCK - vocab))).reshape(slots, blocks, BLOCK)
-    sums = jnp.sum(probs, axis=-1)
-    block, rest = _search(sums, uniform * jnp.sum(sums, axis=-1))
-    token, _ = _search(jnp.take_along_axis(probs, block[:, None, None], axis=1)[:, 0], rest)
+    blocks = _blocks(probs)
+    sums = jnp.sum(blocks, axis=-1)
+    return _in_blocks(blocks, sums, uniform * jnp.sum(sums, axis=-1))
+
+
+def find(weights: jax.Array, target: jax.Array) -> jax.Array:
+    """The id at which the running sum of weights exceeds the target.
+
+    Args:
+      weights: `[C, V]` f32, non-negative.
+      target: `[C]` f32.
+
+    Returns:
+      `[C]` i32; never an id of weight 0 where there is another.
+    """
+    blocks = _blocks(weights)
+    return _in_blocks(blocks, jnp.sum(blocks, axis=-1), target)
+
+
+def _blocks(weights):
+    slots, vocab = weights.shape
+    count = -(-vocab // BLOCK)
+    return jnp.pad(weights, ((0, 0), (0, count * BLOCK - vocab))).reshape(slots, count, BLOCK)
+
+
+def _in_blocks(blocks, sums, target):
+    block, rest = search(sums, target)
+    token, _ = search(jnp.take_along_axis(blocks, block[:, None, None], axis=1)[:, 0], rest)
     return (block * BLOCK + token).astype(jnp.int32)
 
 
-def _search(weights, target):
-    """First index with weight whose running sum exceeds target, and the target left over for inside it."""
+def search(weights: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """First index with weight whose running sum exceeds a target.
+
+    Args:
+      weights: `[C, n]` f32, non-negative.
+      target: `[C]` f32.
+
+    Returns:
+      The index `[C]` i32, and the target `[C]` f32 left over for inside it.
+    """
     running = jnp.cumsum(weights, axis=-1)
     # Sums are rounded: they may grow across a weight of 0, and the target may lie past the last one.
     # So only an index that has weight can be hit, and where none is hit it is the last of those.

@@ -129,9 +129,9 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch, first: Scores | None):
         grad = jax.value_and_grad(loss_of, has_aux=True)
-        # Cast once, as the decoder has them: XLA would do it before the scans anyway, and gradients of weights are as
-        # narrow as these until they are added up.
-        weights = jax.tree.map(lambda p: p.astype(config.dtype), state.params)
+        # Cast once, as the decoder has them: XLA would do it before the scans anyway, and gradients are as narrow until
+        # they are added up. Those of the embedding are a sum over many tokens each.
+        weights = jax.tree.map(lambda p: p.astype(config.dtype), state.params) | {"embed": state.params["embed"]}
 
         def evaluate(i):
             scores = None if first is None else Scores(first.logp[i], first.entropy)

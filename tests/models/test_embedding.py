@@ -1,0 +1,36 @@
+"""Embeddings that are split over the mesh are found as where they are whole."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.tiny import make_layout
+from ulorl_jax.models.embedding import look_up
+
+TABLE = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+TOKENS = np.random.default_rng(1).integers(0, 40, (16, 3)).astype(np.int32)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "axes", [{"fsdp": 2, "context": 2, "tensor": 2}, {"fsdp": 1, "context": 8}, {"fsdp": 4, "tensor": 2}], ids=str
+)
+def test_ids_that_are_split_are_found_where_they_lie_and_no_device_sees_the_whole_table(devices, axes, dtype):
+    layout = make_layout("decoding", devices, **axes)
+    table = jax.device_put(TABLE.astype(dtype), layout.sharding("vocab", None))
+    tokens = jax.device_put(TOKENS, layout.sharding("rows", None))
+    program = jax.jit(functools.partial(look_up, layout=layout), out_shardings=layout.sharding("rows", None, None))
+    program = program.lower(table, tokens).compile()
+    found = program(table, tokens)
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, TABLE.astype(dtype)[TOKENS])
+    assert "[40,6]" not in program.as_text()
+
+
+@pytest.mark.parametrize("layout", [None, "training"])
+def test_in_training_and_on_one_device_rows_are_looked_up_in_place(devices, layout):
+    layout = layout and make_layout(layout, devices, fsdp=2, context=2, tensor=2)
+    np.testing.assert_array_equal(jax.jit(functools.partial(look_up, layout=layout))(TABLE, TOKENS), TABLE[TOKENS])
