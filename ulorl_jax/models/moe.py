@@ -89,9 +89,40 @@ def _local(x, router, gate, up, down, *, top_k, renormalise):
     weights, experts = route(flat, router, top_k, renormalise)
     order = jnp.argsort(experts.reshape(-1), stable=True)
     sizes = jnp.bincount(experts.reshape(-1), length=gate.shape[0]).astype(jnp.int32)
-    visits = flat[order // top_k]
-    hidden = jax.nn.silu(jax.lax.ragged_dot(visits, gate, sizes)) * jax.lax.ragged_dot(visits, up, sizes)
+    inverse = jnp.argsort(order, stable=True)
+    visits = _visits(flat, order, inverse)
+    # Each barrier says for the backward pass that what one of the three learns is there, and can be on its way to its
+    # owners, before the next one's is begun. All three together are gigabytes.
+    opened, up = jax.lax.optimization_barrier((jax.lax.ragged_dot(visits, gate, sizes), up))
+    hidden = jax.nn.silu(opened) * jax.lax.ragged_dot(visits, up, sizes)
+    hidden, down = jax.lax.optimization_barrier((hidden, down))
     out = jax.lax.ragged_dot(hidden, down, sizes)
-    # Back to [N, k, D] by the inverse permutation: a gather, since a scatter-add sums in no fixed order.
-    out = out[jnp.argsort(order, stable=True)].reshape(*experts.shape, -1)
+    out = _permuted(out, inverse, order).reshape(*experts.shape, -1)
     return jnp.einsum("nkd,nk->nd", out, weights, preferred_element_type=jnp.float32).reshape(x.shape)
+
+
+# Both ways, forward and backward, are gathers: a scatter-add is slow on TPUs, and sums in no fixed order.
+
+
+@jax.custom_vjp
+def _visits(flat, order, inverse):
+    """[N, D] -> [N * k, D]: each token k times, sorted by expert."""
+    return flat[order // (len(order) // len(flat))]
+
+
+def _visits_backward(saved, g):
+    inverse, tokens = saved
+    together = g[inverse].reshape(tokens, -1, g.shape[-1])
+    return jnp.sum(together, axis=1, dtype=jnp.float32).astype(g.dtype), None, None
+
+
+_visits.defvjp(lambda flat, order, inverse: (_visits(flat, order, inverse), (inverse, len(flat))), _visits_backward)
+
+
+@jax.custom_vjp
+def _permuted(x, order, inverse):
+    """x[order]; order and inverse are permutations, each the inverse of the other."""
+    return x[order]
+
+
+_permuted.defvjp(lambda x, order, inverse: (x[order], inverse), lambda inverse, g: (g[inverse], None, None))
