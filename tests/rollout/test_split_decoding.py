@@ -77,6 +77,13 @@ def test_no_device_sees_the_embedding_the_head_or_the_logits_of_all_ids(devices,
     spec = EngineSpec(CONFIGS[kind], SLOTS, WIDTH, Sampling(0.85), NEVER, layout)
     params = unstack_layers(reshard(params_of(kind), param_shardings(spec)))
     lowered = decoding.generate_segment.lower(spec, params, decoding.state_structs(spec), 16, 0, 1, 16, 16)
-    text = lowered.compile().as_text()
+    text = lowered.compile().as_text() or ""
     sizes = {int(n) for dims in re.findall(r"\b[a-z]+\d+\[([\d,]+)\]", text) for n in dims.split(",")}
     assert BLOCK in sizes and max(sizes) < VOCAB
+
+
+def test_ids_the_mesh_cannot_split_are_refused_before_anything_compiles(devices):
+    layout = make_layout("decoding", devices, fsdp=1, context=8)
+    spec = EngineSpec(make_config(vocab_size=100), SLOTS, WIDTH, Sampling(0.85), NEVER, layout)
+    with pytest.raises(ValueError, match="axis 'vocab' of size 100 cannot be split 8 ways .*multiple of 8"):
+        PolicyEngine(spec, SEED)

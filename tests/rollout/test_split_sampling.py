@@ -76,6 +76,6 @@ def test_ties_with_the_last_token_kept_are_kept_in_every_part(devices):
 @pytest.mark.parametrize("sampling", [Sampling(0.85), Sampling(0.0), Sampling(0.85, 0.9), Sampling(0.85, 0.9, 20)])
 def test_no_device_sees_the_logits_or_the_head_of_all_ids(devices, sampling):
     layout = make_layout("decoding", devices, fsdp=2, context=2, tensor=2)
-    text = program(layout, sampling).lower(*given(layout, 4 * BLOCK)).compile().as_text()
+    text = program(layout, sampling).lower(*given(layout, 4 * BLOCK)).compile().as_text() or ""
     sizes = {int(n) for dims in re.findall(r"\b[a-z]+\d+\[([\d,]+)\]", text) for n in dims.split(",")}
     assert max(sizes) == BLOCK

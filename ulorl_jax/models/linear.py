@@ -57,16 +57,16 @@ def column_parallel(x: jax.Array, w: jax.Array, axis: str, layout: Layout | None
     """
     if layout is None or layout.phase == "training":
         return linear(x, w)
-    shared = layout.shared(axis)
+    shared, on_tpu = layout.shared(axis), layout.mesh.devices.flat[0].platform == "tpu"
+    if not shared and not on_tpu:
+        return linear(x, w)
 
     def part(x, w):
         out = linear(jax.lax.all_gather(x, shared, tiled=True) if shared else x, w)
         # Else XLA:TPU, to save turning a few tokens around, would turn around a copy of all layers' weights.
-        out = with_layout_constraint(out, ArrayLayout((0, 1, 2)))
+        out = with_layout_constraint(out, ArrayLayout((0, 1, 2))) if on_tpu else out
         return jax.lax.all_to_all(out, shared, split_axis=0, concat_axis=2, tiled=True) if shared else out
 
-    if layout.mesh.size == 1:
-        return part(x, w)
     given = layout.sharding("rows", None, None).spec, layout.sharding(None, axis).spec
     made = layout.sharding("rows", None, axis).spec
     return jax.shard_map(part, mesh=layout.mesh, in_specs=given, out_specs=made, check_vma=False)(x, w)

@@ -46,16 +46,15 @@ def param_shardings(spec: EngineSpec) -> PyTree:
 
 
 def _constrain_state(spec: EngineSpec, state: DecodeState) -> DecodeState:
-    cache = state.cache
-    cache = (
-        paged_cache.constrain(cache, spec.layout)
-        if isinstance(cache, PagedCache)
-        else kv_cache.constrain(cache, spec.layout)
-    )
+    cache, layout = state.cache, spec.layout
+    cache = paged_cache.constrain(cache, layout) if isinstance(cache, PagedCache) else kv_cache.constrain(cache, layout)
     names = [field.name for field in dataclasses.fields(state) if field.name not in ("cache", "key")]
-    values = {name: getattr(state, name) for name in names}
-    pinned = {name: spec.layout.constrain(x, "slots", *[None] * (x.ndim - 1)) for name, x in values.items()}
-    return dataclasses.replace(state, cache=cache, **pinned)
+    return dataclasses.replace(state, cache=cache, **{name: _of_slots(spec, getattr(state, name)) for name in names})
+
+
+def _of_slots(spec: EngineSpec, x: jax.Array) -> jax.Array:
+    """An array of all slots where these lie; a single number everywhere."""
+    return spec.layout.constrain(x, *["slots", *[None] * (x.ndim - 1)][: x.ndim])
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -296,7 +295,4 @@ def generate_segment(
     carry = zero, jnp.minimum(steps, max_tokens), state, out
     # Loops in a loop, not a branch in one: each updates the cache in place.
     carry = jax.lax.while_loop(goes_on, decode_and_fill, carry) if rows else loop(0, carry)
-    _, _, state, out = carry
-    pinned = {name: getattr(out, name) for name in ("tokens", "logp", "counts")}
-    pinned = {name: spec.layout.constrain(x, "slots", *[None] * (x.ndim - 1)) for name, x in pinned.items()}
-    return _constrain_state(spec, state), dataclasses.replace(out, **pinned)
+    return _constrain_state(spec, carry[2]), jax.tree.map(functools.partial(_of_slots, spec), carry[3])

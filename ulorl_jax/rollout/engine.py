@@ -31,7 +31,7 @@ class PolicyEngine(engine_api.Engine):
       seed: of every draw; see `rollout.sampling`.
 
     Raises:
-      ValueError: the mesh cannot split the slots or the pages, or a pool cannot hold one longest context.
+      ValueError: the mesh cannot split the slots, the weights or the pages, or a pool cannot hold one longest context.
     """
 
     def __init__(self, spec: EngineSpec, seed: int):
@@ -39,6 +39,7 @@ class PolicyEngine(engine_api.Engine):
         self.seed = seed
         self._given = self._prepared = None
         spec.layout.sharding("slots", shape=(spec.slots,))  # refuses slots the mesh cannot split
+        param_shardings(spec)  # and weights it cannot
         pages, parts = spec.pages, spec.parts
         if pages.count and (pages.count % parts or pages.count // parts < pages.holding(spec.width)):
             least = pages.holding(spec.width) * parts

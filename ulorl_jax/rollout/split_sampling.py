@@ -44,11 +44,10 @@ def draw_tokens(
         own = len(numbers)
         if shared:
             hidden, numbers = (jax.lax.all_gather(x, shared, tiled=True) for x in (hidden, numbers))
-        drawn = _draw(scaled_logits(hidden, head, sampling.temperature or 1.0), numbers, sampling, names)
-        if not shared:
-            return drawn
-        first = jax.lax.axis_index(shared) * own
-        return tuple(jax.lax.dynamic_slice_in_dim(x, first, own) for x in drawn)
+        logits = scaled_logits(hidden, head, sampling.temperature or 1.0)
+        tokens, logp = _draw(logits, numbers, sampling, names)
+        first = jax.lax.axis_index(shared) * own if shared else 0
+        return jax.lax.dynamic_slice_in_dim(tokens, first, own), jax.lax.dynamic_slice_in_dim(logp, first, own)
 
     rows, slots = layout.sharding("slots", None).spec, layout.sharding("slots").spec
     given = rows, layout.sharding(None, "vocab").spec, slots
