@@ -115,7 +115,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     c.train = t = ml_collections.ConfigDict()
     t.row_lengths = (132096,)  # T, tokens per packed row; the longest holds prompt + L
-    t.rows_per_micro_batch = 8  # B
+    t.rows_per_micro_batch = 8  # B, over all devices; 0: one for each part of the mesh that has rows of its own
     t.logprob_chunk = 1024  # tokens per row whose logits exist at one time
     t.updates_per_step = (
         1  # mini-batches per rollout step (paper 4.1: one); pois and gate=batch then look back at its start

@@ -1,9 +1,9 @@
 """Qwen3-30B-A3B with UloRL: the main run of the paper (tables 2 and 3: AIME-2025 82.8 at L = 128k).
 
 Paper:    L = 128k, M = 8, 128 prompts x 8 samples, temperature 0.85, AdamW 1e-6, tau 0.99, sigma 0.2.
-Hardware: TPU v5p-128 (64 chips of 95 GiB), mesh fsdp 4 x context 4 x tensor 4.
-Today:    1024 slots at L = 128k need pages (rollout.pages.count) instead of a dense cache. Shorter limits run, for
-          example --config.rollout.output_limit=8192 with row lengths of 16384.
+Hardware: TPU v5p-128 (64 chips of 95 GiB): mesh fsdp 4 x context 16. Other slices of as many chips as 16 divides take
+          the same file (v5p-64: fsdp 2). On 256 chips --config.mesh.tensor=2: 128 experts are not split 256 ways.
+Memory:   python launch/plan.py compile --config=configs/qwen3_30b.py --topology=v5p:4x4x4 --workdir=runs/plan
 Command:  python launch/train.py --config=configs/qwen3_30b.py --workdir=runs/qwen3_30b
           (first with --dry_run: parameters, tokens per step and memory by hand count, in seconds)
 Needs:    the Hugging Face folder Qwen3-30B-A3B under $ULORL_WEIGHTS (by default weights/), and
@@ -32,10 +32,11 @@ def get_config() -> ml_collections.ConfigDict:
         moe_intermediate_size=768,
         norm_topk_prob=True,
     )
-    c.mesh.update(data=1, fsdp=4, context=4, tensor=4)
-    c.rollout.prefill_rows = 16
-    # 17 x 8,192: a whole sample, in chunks of 17 blocks of 1,024 tokens
-    c.train.update(row_lengths=(139264,), rows_per_micro_batch=4)
+    c.mesh.update(data=1, fsdp=-1, context=16, tensor=1)
+    c.rollout.prefill_rows = 64
+    c.rollout.pages.update(count=655_360, size=64)  # 1,024 slots x 40,960 tokens on average: 60 GiB on each of 64 chips
+    # 17 x 8,192: a whole sample
+    c.train.update(row_lengths=(139264,), rows_per_micro_batch=0)
     c.warm_start.rows = 16
     c.evaluation.update(every=50, samples=32)
     return c

@@ -31,7 +31,7 @@ CONFIG = config_flags.DEFINE_config_file(
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for plan.json and plan.png, or compiled.json.")
 RUN = flags.DEFINE_string("run", None, "Folder of a run of launch/train.py: its lengths and seconds, not the config's.")
-TOPOLOGY = flags.DEFINE_list("topology", None, "compile: slices, such as v5p:4x4x4; the config's mesh is for each.")
+TOPOLOGY = flags.DEFINE_list("topology", None, "compile: slices, such as v5p:4x4x4,v6e:16x16.")
 PROGRAMS = flags.DEFINE_list("programs", None, "compile: some of train, decode, prefill, reshard; all by default.")
 
 COLUMNS = {
@@ -108,8 +108,16 @@ def compile_slices(resolved: dict, workdir: pathlib.Path) -> None:
         from ulorl_jax.io.files import write_atomically
         from ulorl_jax.io.progress import Progress
         from ulorl_jax.io.tables import print_table
-        from ulorl_jax.settings import Settings
-        from ulorl_jax.slices import assess, chip_of, describe_collectives, describe_slice, table_of
+        from ulorl_jax.settings import Settings, on_devices
+        from ulorl_jax.slices import (
+            assess,
+            chip_count,
+            chip_of,
+            describe_choice,
+            describe_collectives,
+            describe_slice,
+            table_of,
+        )
         from ulorl_jax.typed import choose
 
         settings = Settings.from_dict(resolved)
@@ -118,6 +126,7 @@ def compile_slices(resolved: dict, workdir: pathlib.Path) -> None:
         names = [choose(dict(zip(ALL, ALL, strict=True)), name, "--programs") for name in PROGRAMS.value or ALL]
         for topology in TOPOLOGY.value:
             chip_of(topology)
+            on_devices(settings, chip_count(topology))
         slices = []
         with Progress(len(TOPOLOGY.value) * len(names), "compiling") as progress:
             for topology in TOPOLOGY.value:
@@ -131,6 +140,8 @@ def compile_slices(resolved: dict, workdir: pathlib.Path) -> None:
         rows = table_of(assessed)
         print_table(f"{assessed['topology']}: GiB on one chip", rows, {name: name for name in rows[0]})
         print(*describe_collectives(assessed), *describe_slice(assessed), sep="\n")
+    if len(slices) > 1:
+        print(describe_choice(slices))
 
 
 def _off(predicted: dict, measured: dict, name: str) -> str:

@@ -35,7 +35,7 @@ def test_every_program_of_a_run_is_compiled_and_a_pool_that_is_too_large_is_refu
     assert programs["train"]["in_place"] >= found["terms"]["parameters"] + found["terms"]["optimizer"]
     assert programs["decode"]["in_place"] >= found["terms"]["KV cache"]
     assert found["collectives"]["train"] and programs["reshard"]["results"] >= found["terms"]["decoder's weights"]
-    assert "v5e:2x2 (4 chips of 15.8 GiB): fits" in done.stdout
+    assert "v5e:2x2 (4 chips of 15.8 GiB, fsdp 2 x tensor 2): fits" in done.stdout
 
     done = plan(tmp_path / "not", "--topology=v5e:2x2", "--programs=decode", **{"rollout.pages.count": 200_000})
     assert done.returncode == 0, done.stderr[-2000:]

@@ -44,7 +44,7 @@ def test_sizes_that_do_not_fit_the_devices_are_refused(devices, sizes, message):
 def test_a_logical_axis_lies_where_its_phase_says(devices):
     mesh = make_mesh(data=2, context=2, tensor=2, devices=devices)
     training, decoding = Layout(mesh, "training"), Layout(mesh, "decoding")
-    assert training.sharding(None, "embed", "heads").spec == P(None, ("fsdp", "context"), ("tensor",))
+    assert training.sharding(None, "embed", "heads").spec == P(None, ("context", "fsdp"), ("tensor",))
     assert decoding.sharding(None, "embed", "heads").spec == P(None, None, ("tensor", "context"))
     # Rows have context already, so what is left of heads and of ids is split over tensor.
     assert decoding.sharding("rows", "heads").spec == P(("data", "fsdp", "context"), ("tensor",))

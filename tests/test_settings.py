@@ -7,7 +7,7 @@ import json
 import pytest
 
 from configs import base, gsm8k_bytes, qwen3_0p6b, qwen3_4b, qwen3_8b, qwen3_30b, tiny, tiny_varied
-from ulorl_jax.settings import Settings, check_mesh
+from ulorl_jax.settings import Settings, check_mesh, on_devices
 
 PAPER = {"qwen3_4b": qwen3_4b, "qwen3_8b": qwen3_8b, "qwen3_30b": qwen3_30b}
 CONFIGS = {"base": base, "tiny": tiny, "tiny_varied": tiny_varied, "gsm8k_bytes": gsm8k_bytes}
@@ -92,7 +92,7 @@ REFUSALS = [
     ),
     ({"rollout.prefill_rows": 0}, ["rollout.prefill_rows", "got 0"], {"rollout.prefill_rows": 1}),
     ({"data.max_prompt_tokens": 0}, ["data.max_prompt_tokens", "got 0"], {"data.max_prompt_tokens": 1}),
-    ({"train.rows_per_micro_batch": -1}, ["train.rows_per_micro_batch", "got -1"], {"train.rows_per_micro_batch": 1}),
+    ({"train.rows_per_micro_batch": -1}, ["train.rows_per_micro_batch", "got -1"], {"train.rows_per_micro_batch": 0}),
     ({"train.logprob_chunk": 0}, ["train.logprob_chunk", "got 0"], {"train.logprob_chunk": 1}),
     ({"train.updates_per_step": 0}, ["train.updates_per_step", "got 0"], {"train.updates_per_step": 1}),
     ({"train.max_skipped_in_a_row": 0}, ["train.max_skipped_in_a_row", "got 0"], {"train.max_skipped_in_a_row": 1}),
@@ -301,3 +301,14 @@ def test_what_the_mesh_cannot_split_is_refused_with_the_next_size_it_can(wrong, 
         check_mesh(Settings.from_dict(changed(fits | wrong)), *ways)
     assert all(part in str(refusal.value) for part in [key, *said]), refusal.value
     check_mesh(Settings.from_dict(changed(fits | {key: remedy})), *ways)
+
+
+def test_on_so_many_devices_the_mesh_has_sizes_and_every_part_with_rows_of_its_own_has_one():
+    values = {"mesh.fsdp": -1, "mesh.context": 4, "mesh.data": 2, "train.rows_per_micro_batch": 0}
+    settings = Settings.from_dict(changed(values))
+    there = on_devices(settings, 32)
+    assert dataclasses.asdict(there.mesh) == {"data": 2, "fsdp": 4, "context": 4, "tensor": 1}
+    assert there.train.rows_per_micro_batch == 8
+    assert on_devices(there, 32) == there
+    with pytest.raises(ValueError, match="needs 32 devices, there are 16"):
+        on_devices(there, 16)

@@ -6,7 +6,7 @@ import pytest
 
 from tests import runs
 from ulorl_jax.footprint import GIB, memory_terms
-from ulorl_jax.slices import assess, chip_of, describe_slice, table_of
+from ulorl_jax.slices import assess, chip_of, describe_choice, describe_slice, table_of
 
 SETTINGS = runs.settings({"mesh.fsdp": 4})
 TERMS = {term.name: term.per_device for term in memory_terms(SETTINGS)}
@@ -25,7 +25,7 @@ def test_beside_the_update_lie_the_decoders_weights_and_its_cache_and_beside_the
     assert decode["total"] == 2 * GIB + TERMS["parameters"] + TERMS["optimizer"]
     assert train["margin"] == 15.75 * GIB - train["total"]
     assert made["fits"] and made["chips"] == 4
-    assert describe_slice(made)[-1] == "v5e:2x2 (4 chips of 15.8 GiB): fits"
+    assert describe_slice(made)[-1] == "v5e:2x2 (4 chips of 15.8 GiB, fsdp 4): fits"
 
 
 def test_one_program_that_is_too_large_is_enough_and_its_row_says_what_to_change():
@@ -52,3 +52,10 @@ def test_the_floor_counts_no_more_tokens_than_the_pool_holds():
     pages = dataclasses.replace(SETTINGS.rollout.pages, count=8, size=4)
     settings = dataclasses.replace(SETTINGS, rollout=dataclasses.replace(SETTINGS.rollout, pages=pages))
     assert assess(settings, "v5e:2x2", {})["roofline"]["live_tokens"] == 32
+
+
+def test_of_several_slices_those_that_fit_are_named_the_smallest_first():
+    small, large, none = (assess(runs.settings({"mesh.fsdp": -1}), topology, {"decode": program(size * GIB)})
+                          for topology, size in (("v5e:2x2", 1), ("v5e:4x4", 1), ("v5e:2x4", 999)))  # fmt: skip
+    assert describe_choice([large, none, small]) == "of 3 slices fit: v5e:2x2 (4 chips), v5e:4x4 (16 chips)"
+    assert describe_choice([none]) == "of 1 slices fit: none"

@@ -26,7 +26,7 @@ from ulorl_jax.parts import engine_spec, make_objective
 from ulorl_jax.rollout import decoding
 from ulorl_jax.rollout.decoding import param_shardings
 from ulorl_jax.rollout.segments import CONTINUOUS, REFILL_CALL
-from ulorl_jax.settings import Settings, check_mesh
+from ulorl_jax.settings import Settings, check_mesh, on_devices
 from ulorl_jax.train.state import make_optimizer, state_structs
 from ulorl_jax.train.step import StepSettings, batch_structs, make_train_step
 
@@ -59,13 +59,13 @@ def programs(settings: Settings, devices: list[Any]) -> dict[str, Callable[[], A
     """The programs of a run by name, each as a function that lowers it.
 
     Args:
-      settings: the run's; its mesh has as many devices.
+      settings: the run's.
       devices: of a topology.
 
     Raises:
       ValueError: the mesh does not fit the devices, or cannot split what it should.
     """
-    s = settings
+    s = on_devices(settings, len(devices))
     mesh = make_mesh(**dataclasses.asdict(s.mesh), devices=devices)
     training, layout = Layout(mesh, "training"), Layout(mesh, "decoding")
     check_mesh(s, training.ways("rows"), layout.ways("slots"), training.ways("tokens"))

@@ -31,7 +31,7 @@ class Memory:
       in_place: of these, what its results take over.
       results: what is new of its results.
       temporaries: what it needs in between, at the worst moment.
-      peak: arguments, results and temporaries together.
+      peak: arguments, results and temporaries together: what has to be free for it.
     """
 
     arguments: int
@@ -45,8 +45,10 @@ def memory_of(compiled: Any) -> Memory:
     """Of a program compiled by jax."""
     m = compiled.memory_analysis()
     results = m.output_size_in_bytes - m.alias_size_in_bytes
-    peak = m.argument_size_in_bytes + results + m.temp_size_in_bytes
-    return Memory(m.argument_size_in_bytes, m.alias_size_in_bytes, results, m.temp_size_in_bytes, peak)
+    held = m.argument_size_in_bytes + results
+    # XLA:TPU says what is in memory at the worst moment; its sum of temporaries counts some that replace each other.
+    peak = getattr(m, "peak_memory_in_bytes", 0) or held + m.temp_size_in_bytes
+    return Memory(m.argument_size_in_bytes, m.alias_size_in_bytes, results, peak - held, peak)
 
 
 def collectives_of(text: str) -> dict[str, dict[str, float]]:

@@ -87,9 +87,10 @@ def memory_terms(settings: Settings) -> list[Term]:
         axes, room = paged_cache.AXES, f", room for {pages.count * pages.size:,} tokens"
         each = 1 + 4 / m.head_dim if pages.dtype == INT8 else width  # a float32 scale for each token and head
     copied = () if pages.count else (array((*cache[:1], s.rollout.prefill_rows, *cache[2:]), _COPIED, width, DECODING),)
-    tokens = (m.num_hidden_layers, s.train.rows_per_micro_batch, max(s.train.row_lengths))
+    rows_together = s.train.rows_per_micro_batch or max(s.mesh.data, 1) * max(s.mesh.fsdp, 1)
+    tokens = (m.num_hidden_layers, rows_together, max(s.train.row_lengths))
     # Of a chunk each device holds those of its own tokens, with the whole vocabulary; of so many rows:
-    rows_of_logits = s.train.rows_per_micro_batch * max(s.mesh.context, 1) * max(s.mesh.tensor, 1)
+    rows_of_logits = rows_together * max(s.mesh.context, 1) * max(s.mesh.tensor, 1)
     logits = (rows_of_logits, s.train.logprob_chunk, m.vocab_size)
     # Output and logarithm of the sum of every query.
     attended = (*tokens, m.num_attention_heads, m.head_dim + 4 / width)

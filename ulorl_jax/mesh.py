@@ -68,17 +68,31 @@ def make_mesh(
       ValueError: the sizes do not multiply to the number of devices.
     """
     devices = list(jax.devices() if devices is None else devices)
+    sizes = mesh_sizes(len(devices), data=data, fsdp=fsdp, context=context, tensor=tensor)
+    return Mesh(np.asarray(devices).reshape(list(sizes.values())), AXES)
+
+
+def mesh_sizes(count: int, *, data: int, fsdp: int, context: int, tensor: int) -> dict[str, int]:
+    """The sizes of a mesh's axes, by name, where one of them may be what the others leave.
+
+    Args:
+      count: devices.
+      data, fsdp, context, tensor: see `make_mesh`.
+
+    Raises:
+      ValueError: the sizes do not multiply to the number of devices.
+    """
     sizes = [data, fsdp, context, tensor]
     if sizes.count(-1) > 1 or any(size == 0 or size < -1 for size in sizes):
         raise ValueError(f"mesh sizes must be positive, with at most one -1; got {dict(zip(AXES, sizes, strict=True))}")
     if -1 in sizes:
-        sizes[sizes.index(-1)] = len(devices) // math.prod(size for size in sizes if size != -1)
-    if math.prod(sizes) != len(devices):
+        sizes[sizes.index(-1)] = count // math.prod(size for size in sizes if size != -1)
+    if math.prod(sizes) != count:
         raise ValueError(
-            f"mesh {dict(zip(AXES, sizes, strict=True))} needs {math.prod(sizes)} devices, there are {len(devices)}; "
-            f"make the sizes multiply to {len(devices)} (mesh.fsdp=-1 takes what the others leave)"
+            f"mesh {dict(zip(AXES, sizes, strict=True))} needs {math.prod(sizes)} devices, there are {count}; "
+            f"make the sizes multiply to {count} (mesh.fsdp=-1 takes what the others leave)"
         )
-    return Mesh(np.asarray(devices).reshape(sizes), AXES)
+    return dict(zip(AXES, sizes, strict=True))
 
 
 @dataclasses.dataclass(frozen=True)

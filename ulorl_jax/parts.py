@@ -25,7 +25,7 @@ from ulorl_jax.processes import demand_same, first_before_others
 from ulorl_jax.rewards import Judge
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine
 from ulorl_jax.rollout.sampling import Sampling
-from ulorl_jax.settings import Settings, check_mesh
+from ulorl_jax.settings import Settings, check_mesh, on_devices
 from ulorl_jax.train.state import make_optimizer
 from ulorl_jax.train.step import Objective, StepSettings, make_score, make_train_step
 from ulorl_jax.typed import choose, demand
@@ -89,8 +89,8 @@ def make_parts(settings: Settings, workdir: Path) -> Parts:
       ValueError: the folder cannot be written, the data cannot be used, or the mesh
         cannot split what it should.
     """
-    s = settings
-    demand_same("settings", dataclasses.asdict(s) | {"--workdir": str(workdir)})
+    demand_same("settings", dataclasses.asdict(settings) | {"--workdir": str(workdir)})
+    s = on_devices(settings, jax.device_count())
     make_workdir(workdir)
     demand_shared(workdir)
     mesh = make_mesh(**dataclasses.asdict(s.mesh))

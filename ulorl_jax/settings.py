@@ -8,8 +8,10 @@ of the wrong type is an error, so no key can be given and not be used.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
+from ulorl_jax.mesh import TRAINING, mesh_sizes
 from ulorl_jax.models.qwen3 import Qwen3Config
 from ulorl_jax.rollout.pages import DTYPES
 from ulorl_jax.rollout.segments import KEEP, RECOMPUTE, REFILLS, STEP
@@ -100,7 +102,7 @@ def check(settings: Settings) -> None:
         ("rollout.prefill_chunk", 1, r.prefill_chunk),
         ("data.max_prompt_tokens", 1, s.data.max_prompt_tokens),
         ("data.heldout_rows", 1, s.data.heldout_rows),
-        ("train.rows_per_micro_batch", 1, s.train.rows_per_micro_batch),
+        ("train.rows_per_micro_batch", 0, s.train.rows_per_micro_batch),
         ("train.logprob_chunk", 1, s.train.logprob_chunk),
         ("train.updates_per_step", 1, s.train.updates_per_step),
         ("train.max_skipped_in_a_row", 1, s.train.max_skipped_in_a_row),
@@ -213,6 +215,24 @@ def check(settings: Settings) -> None:
         {name: source.weight for name, source in s.data.train.items()},
         "the weights are shares: 1.0 each mixes them evenly",
     )
+
+
+def on_devices(settings: Settings, count: int) -> Settings:
+    """The settings as they are on so many devices: with the sizes of the mesh where they say -1, and with a row of a
+    micro-batch for every part of the mesh that has rows of its own where they say 0.
+
+    Args:
+      settings: the whole run.
+      count: devices.
+
+    Raises:
+      ValueError: the mesh does not fit the devices.
+    """
+    sizes = mesh_sizes(count, **dataclasses.asdict(settings.mesh))
+    rows = settings.train.rows_per_micro_batch or math.prod(sizes[axis] for axis in TRAINING["rows"])
+    mesh = dataclasses.replace(settings.mesh, **sizes)
+    train = dataclasses.replace(settings.train, rows_per_micro_batch=rows)
+    return dataclasses.replace(settings, mesh=mesh, train=train)
 
 
 def check_mesh(settings: Settings, row_ways: int, slot_ways: int, token_ways: int = 1) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
 from ulorl_jax.footprint import GIB, memory_terms
 from ulorl_jax.roofline import CHIPS, Chip, roofline
-from ulorl_jax.settings import Settings
+from ulorl_jax.settings import Settings, on_devices
 from ulorl_jax.typed import choose
 
 # Resident terms that are no argument of a program, by the names of `footprint.memory_terms`: the train state stays
@@ -35,11 +36,23 @@ def chip_of(topology: str) -> Chip:
     return choose(CHIPS, topology.partition(":")[0], "the kind of chip in --topology")
 
 
+def chip_count(topology: str) -> int:
+    """How many a topology such as "v5p:4x4x4" has.
+
+    Raises:
+      ValueError: it does not say so.
+    """
+    sizes = topology.partition(":")[2].split("x")
+    if not all(size.isdigit() and int(size) for size in sizes):
+        raise ValueError(f"--topology={topology} wants the chips of a slice by their rows, such as v5p:4x4x4")
+    return math.prod(int(size) for size in sizes)
+
+
 def assess(settings: Settings, topology: str, programs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What the programs take on one chip of a slice.
 
     Args:
-      settings: the run's, with a number for every axis of the mesh.
+      settings: the run's.
       topology: of the slice.
       programs: by name, from `ahead.compile_program`.
 
@@ -48,7 +61,8 @@ def assess(settings: Settings, topology: str, programs: dict[str, dict[str, Any]
       "margin" in bytes, "fits", and what to "change" where it does not; "fits"; "roofline", see `roofline.roofline`,
       with the slots half full.
     """
-    chips = math.prod(int(size) for size in topology.partition(":")[2].split("x"))
+    chips = chip_count(topology)
+    settings = on_devices(settings, chips)
     memory = chip_of(topology).memory
     terms = {term.name: float(term.per_device or 0.0) for term in memory_terms(settings)}
     rows = {}
@@ -66,6 +80,7 @@ def assess(settings: Settings, topology: str, programs: dict[str, dict[str, Any]
     return {
         "topology": topology,
         "chips": chips,
+        "mesh": dataclasses.asdict(settings.mesh),
         "memory": memory,
         "terms": terms,
         "programs": rows,
@@ -104,5 +119,17 @@ def describe_slice(assessed: dict[str, Any]) -> list[str]:
         f"by hand, GiB on a chip: {terms}",
         f"floor with {floor['live_tokens']:,.0f} tokens in the slots: {1e3 * floor['token_step_s']:.3g} ms per token "
         f"step, {floor['decode_s']:.3g} s per segment, {floor['update_s']:.3g} s per update of as many samples",
-        f"{assessed['topology']} ({assessed['chips']} chips of {assessed['memory'] / GIB:.1f} GiB): {verdict}",
+        f"{_name(assessed)}: {verdict}",
     ]
+
+
+def describe_choice(slices: list[dict[str, Any]]) -> str:
+    """Which of several slices fit, the smallest first."""
+    fitting = sorted((assessed for assessed in slices if assessed["fits"]), key=lambda assessed: assessed["chips"])
+    names = ", ".join(f"{assessed['topology']} ({assessed['chips']} chips)" for assessed in fitting)
+    return f"of {len(slices)} slices fit: {names or 'none'}"
+
+
+def _name(assessed: dict[str, Any]) -> str:
+    mesh = " x ".join(f"{axis} {size}" for axis, size in assessed["mesh"].items() if size > 1)
+    return f"{assessed['topology']} ({assessed['chips']} chips of {assessed['memory'] / GIB:.1f} GiB, {mesh})"
