@@ -137,14 +137,25 @@ def describe(settings: Settings) -> str:
         f"context      at most {s.data.max_prompt_tokens:,} + {r.output_limit:,} = {s.context_limit:,} tokens",
         f"mesh         {mesh}",
         "",
-        f"{'memory by hand count':<22}{'total GiB':>12}{'per device':>12}",
+        *memory_table(memory_terms(s)),
     ]
-    for term in memory_terms(s):
-        share = "?" if term.per_device is None else f"{term.per_device / GIB:,.2f}"
-        lines.append(f"{term.name:<22}{term.total / GIB:>12,.2f}{share:>12}  {term.note}")
     if any(size == -1 for size in dataclasses.astuple(s.mesh)):
         lines.append("per device: give all of mesh.data, mesh.fsdp, mesh.context and mesh.tensor a number to see it")
     return "\n".join(lines)
+
+
+def memory_table(terms: Sequence[Term]) -> list[str]:
+    """The terms for people, a line for each under one of names; in MiB where all of them are small.
+
+    Args:
+      terms: from `memory_terms`.
+    """
+    unit, size = ("GiB", GIB) if max(term.total for term in terms) > GIB / 10 else ("MiB", GIB / 1024)
+    lines = [f"{'memory by hand count':<22}{f'total {unit}':>12}{'per device':>12}"]
+    for term in terms:
+        share = "?" if term.per_device is None else f"{term.per_device / size:,.2f}"
+        lines.append(f"{term.name:<22}{term.total / size:>12,.2f}{share:>12}  {term.note}")
+    return lines
 
 
 def _rows(config: Qwen3Config) -> list[Param]:
