@@ -49,7 +49,7 @@ def memory_of(compiled: Any) -> Memory:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device, or the compiler on its behalf, refused a program or an array for want of memory."""
-    return bool(re.search("RESOURCE_EXHAUSTED|Ran out of memory|CompileTimeHbmOom", str(error)))
+    return bool(re.search("RESOURCE_EXHAUSTED|[Oo]ut of memory|CompileTimeHbmOom", str(error)))
 
 
 def collectives_of(text: str) -> dict[str, dict[str, float]]:

@@ -154,7 +154,7 @@ def memory_table(terms: Sequence[Term]) -> list[str]:
     lines = [f"{'memory by hand count':<22}{f'total {unit}':>12}{'per device':>12}"]
     for term in terms:
         share = "?" if term.per_device is None else f"{term.per_device / size:,.2f}"
-        lines.append(f"{term.name:<22}{term.total / size:>12,.2f}{share:>12}  {term.note}")
+        lines.append(f"{term.name:<22}{term.total / size:>12,.2f} {share:>11}  {term.note}")
     return lines
 
 

@@ -190,8 +190,8 @@ class _Loop:
             self.first_tokens_s = time.monotonic() - self.began
             made = self.compilations
             self.note(
-                f"first tokens {self.first_tokens_s:.1f} s after the start, {made.seconds:.1f} s of it for {made.count} "
-                f"programs, compiled or read from disk"
+                f"first tokens {self.first_tokens_s:.1f} s after the start, {made.seconds:.1f} s of it for "
+                f"{made.count} programs, compiled or read from disk"
             )
 
     def update(self, released: Released) -> dict[str, float]:
@@ -280,8 +280,8 @@ class _Loop:
         rewards = np.concatenate([group.rewards for group in groups])
         ids = np.concatenate([np.full(len(group.samples), index) for index, group in enumerate(groups)])
         loss, train = self.settings.loss, self.settings.train
-        # Padded with groups of their own to a power of two, or every new number of samples would compile.
-        size = 1 << (len(samples) - 1).bit_length()
+        # Padded with groups of their own to as many as there are slots, or every new number of samples would compile.
+        size = 1 << (max(len(samples), self.settings.rollout.slots) - 1).bit_length()
         padding = np.arange(len(samples), size, dtype=np.int32)
         advantages = _group_advantages(
             np.append(rewards, np.zeros(len(padding), np.float32)),

@@ -289,7 +289,7 @@ def may_be_of_another(error: BaseException) -> bool:
     came_from = error.__cause__ or error.__context__
     # XLA's errors are of several types, ValueError among them; all begin with a status such as "UNKNOWN: ". Memory that
     # has run out is this process's own.
-    return bool(re.match("(?!RESOURCE_EXHAUSTED)[A-Z_]+: ", str(error))) or (
+    return bool(re.match("(?!RESOURCE_EXHAUSTED)[A-Z_]+: (?!.*[Oo]ut of memory)", str(error))) or (
         came_from is not None and may_be_of_another(came_from)
     )
 

@@ -17,9 +17,9 @@ COMPILED = "/jax/core/compile/backend_compile_duration"
 def keep_programs() -> str:
     """Lets jax keep what it compiles on disk: a program that was compiled before is then read instead.
 
-    The folder is `$JAX_COMPILATION_CACHE_DIR` where it is set (to nothing: none), else `ulorl_jax/compiled` in `$XDG_CACHE_HOME` or
-    `~/.cache`. It must come after `jax.distributed` and before the first program. Nobody else may be able to write
-    there: what lies there is run.
+    The folder is `$JAX_COMPILATION_CACHE_DIR` where it is set (to nothing: none), else `ulorl_jax/compiled` in
+    `$XDG_CACHE_HOME` or `~/.cache`. It must come after `jax.distributed` and before the first program. Nobody else may
+    be able to write there: what lies there is run.
 
     Returns:
       "", or why nothing will be kept: the folder cannot be written. A run does not need it.
