@@ -57,7 +57,8 @@ def test_the_table_of_a_dry_run_and_of_the_start_is_one(devices):
 
 def test_every_term_has_its_advice_and_lies_somewhere():
     pages = dataclasses.replace(BIG.rollout, pages=dataclasses.replace(BIG.rollout.pages, count=1024))
-    names = {term.name for s in (BIG, dataclasses.replace(BIG, rollout=pages)) for term in memory_terms(s)}
+    kept = dataclasses.replace(BIG, rollout=dataclasses.replace(BIG.rollout, kv="keep"))
+    names = {term.name for s in (BIG, dataclasses.replace(BIG, rollout=pages), kept) for term in memory_terms(s)}
     assert names == set(TERM_CHANGES) == {name for names in HELD.values() for name in names}
 
 

@@ -23,8 +23,8 @@ STATE = ("parameters", "optimizer", "decoder's weights", "KV cache")
 # What lies on a device while a program runs, by the names of `footprint.memory_terms`; temporaries come on top.
 HELD = {
     "train": (*STATE, "gradients", "residual stream", "attention", "logits of a chunk"),
-    "prefill": (*STATE, "KV of copies"),
-    "decode": STATE,
+    "prefill": (*STATE, "KV of evaluation", "KV of copies"),
+    "decode": (*STATE, "KV of evaluation"),
     "reshard": (*STATE, "decoder's weights"),  # the old ones are there until the new ones are
 }
 # Of prefill the compiler may need less than the hand count of copies, so nothing is refused for it.
@@ -41,6 +41,7 @@ TERM_CHANGES = {
     "logits of a chunk": "a smaller train.logprob_chunk, fewer train.rows_per_micro_batch or a larger mesh.tensor",
     "decoder's weights": "a larger mesh.tensor (of a mixture of experts: mesh.fsdp, too), or more chips",
     "KV cache": "fewer rollout.pages.count (or rollout.slots, without pages), rollout.pages.dtype=int8, or more chips",
+    "KV of evaluation": "rollout.kv=recompute with rollout.recompute_every=1, or what makes the KV cache smaller",
     "KV of copies": "fewer rollout.prefill_rows, or pages (rollout.pages.count)",
 }
 # Where a run was when a device refused it, by file and function; the innermost that is found says it.

@@ -95,6 +95,7 @@ def memory_terms(settings: Settings) -> list[Term]:
     attended = (*tokens, m.num_attention_heads, m.head_dim + 4 / width)
     attention = array(attended, (None, "rows", "tokens", "heads", None), width, TRAINING)
     kept = m.remat == "attention" and tokens[-1] > PLAIN
+    kv = array(held, axes, each, DECODING)
     per_token = 2 * m.num_hidden_layers * m.num_key_value_heads * m.head_dim * each
     return [
         Term("parameters", *weights(4, TRAINING), "float32 master copy"),
@@ -112,7 +113,8 @@ def memory_terms(settings: Settings) -> list[Term]:
             "float32, at least two exist",
         ),
         Term("decoder's weights", *weights(width, DECODING), m.dtype),
-        Term("KV cache", *array(held, axes, each, DECODING), f"{per_token / 1024:.0f} KiB per token{room}"),
+        Term("KV cache", *kv, f"{per_token / 1024:.0f} KiB per token{room}"),
+        *([Term("KV of evaluation", *kv, "beside the kept one")] if s.rollout.segment_settings.keeps_cache else []),
         *(Term("KV of copies", *size, "prompts of groups, at one time") for size in copied),
     ]
 

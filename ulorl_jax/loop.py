@@ -231,14 +231,19 @@ class _Loop:
         """Accuracy on the held-out questions: avg@k of sampled outputs, and of the greedy one."""
         parts, s, e = self.parts, self.settings, self.settings.evaluation
         modes = [("sampled", e.sampling, e.samples)] + [("greedy", Sampling(0.0), 1)] * e.greedy
-        values, judge = {}, self.at.judging.judge
+        values, judge, rollout = {}, self.at.judging.judge, self.at.rollout
         with self.clock.phase("evaluate"):
+            if not self.segments.keeps_cache:  # the next step computes it again: it need not lie beside another one
+                for leaf in jax.tree.leaves(rollout.state.cache):
+                    leaf.delete()
             for name, sampling, samples in modes:
                 # Another seed than the rollout's, whose sample ids the held-out prompts would share.
                 engine = make_engine(s, parts.tokenizer, parts.decoding, sampling, s.seed + 1_000_003)
                 result = evaluate(engine, self.policy, parts.heldout, samples, judge, self.segments, self.has_tokens)
                 values[f"heldout/{name}"] = result.pop("accuracy")
                 values |= {f"heldout/{name}_{key}": value for key, value in result.items()}
+            if not self.segments.keeps_cache:
+                rollout.state = rollout.engine.init_decode_state()
         return values
 
     def start(self, stop: StopRequest) -> bool:
