@@ -125,6 +125,9 @@ def test_the_places_where_memory_can_run_out_are_functions_of_ours_and_the_inner
     assert program_at(frames(*outer)) == "decode"
     assert program_at(frames(*outer, ("engine", "prefill_slots"), ("pjit", "call"))) == "prefill"
     assert program_at(frames(("loop", "run"), ("loop", "update"), ("loop", "_sync_weights"))) == "reshard"
+    assert (
+        program_at(frames(("loop", "start"), ("warm_start", "first_params"), ("supervised", "update"))) == "warm_start"
+    )
     assert program_at(frames(("train", "main"), ("loop", "run"))) is None
 
 

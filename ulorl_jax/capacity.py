@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from ulorl_jax.ahead import programs
+from ulorl_jax.ahead import PROGRAMS, programs
 from ulorl_jax.compiled import Memory, is_out_of_memory, memory_of
 from ulorl_jax.footprint import GIB, Term, memory_table, memory_terms
 from ulorl_jax.mesh import DECODING, TRAINING
@@ -26,10 +26,17 @@ HELD = {
     "prefill": (*STATE, "KV of evaluation", "KV of copies"),
     "decode": (*STATE, "KV of evaluation"),
     "reshard": (*STATE, "decoder's weights"),  # the old ones are there until the new ones are
+    "warm_start": ("parameters", "optimizer", "gradients", "KV cache"),  # its rows are not among the terms
 }
 # Of prefill the compiler may need less than the hand count of copies, so nothing is refused for it.
 CERTAIN = ("train", "decode", "reshard")
-NAMES = {"train": "the update", "prefill": "prefill", "decode": "decoding", "reshard": "handing over the weights"}
+NAMES = {
+    "train": "the update",
+    "prefill": "prefill",
+    "decode": "decoding",
+    "reshard": "handing over the weights",
+    "warm_start": "the warm start (its rows are warm_start.rows x warm_start.row_length)",
+}
 _STATE_CHANGES = "a larger mesh.fsdp, or more chips"
 _ROW_CHANGES = "fewer train.rows_per_micro_batch, shorter train.row_lengths or a larger mesh.context"
 TERM_CHANGES = {
@@ -52,7 +59,7 @@ PLACES = {
     ("segments", "run"): "decode",
     ("loop", "_sync_weights"): "reshard",
     ("loop", "update"): "train",
-    ("warm_start", "first_params"): "train",
+    ("warm_start", "first_params"): "warm_start",
 }
 
 
@@ -160,7 +167,8 @@ def explaining_exhaustion(settings: Settings, mesh: jax.sharding.Mesh) -> Iterat
         s = resolve_mesh(settings, mesh)
         program = program_at(traceback.extract_tb(error.__traceback__))
         # Several processes might compile together only.
-        compiled = _compile_again(s, mesh, program) if program and jax.process_count() == 1 else None
+        again = program in PROGRAMS and jax.process_count() == 1
+        compiled = _compile_again(s, mesh, str(program)) if again else None
         raise ValueError(
             explain_exhaustion(str(error), program, memory_terms(s), compiled, memory_limit(jax.local_devices()[0]))
         ) from error
