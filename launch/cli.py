@@ -60,6 +60,14 @@ def errors_for_people() -> Iterator[None]:
         sys.exit(f"error: {error}")
 
 
+def keep_compiled_programs() -> None:
+    """Lets jax keep what it compiles for the next run, see `ulorl_jax.programs`; comes before the first program."""
+    from ulorl_jax.programs import keep_programs  # here: importing jax takes a second, and flags come first
+
+    if problem := keep_programs():
+        print(problem, file=sys.stderr)
+
+
 def refuse_arguments(argv: list[str], example: str) -> None:
     """Everything is a flag: what is left over was mistyped."""
     if len(argv) > 1:

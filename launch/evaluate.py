@@ -14,7 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from launch.cli import errors_for_people, make_parser, refuse_arguments
+from launch.cli import errors_for_people, keep_compiled_programs, make_parser, refuse_arguments
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file; any key: --config.decoding.samples=4", lock_config=True
@@ -46,6 +46,7 @@ def main(argv: list[str]) -> None:
         from ulorl_jax.evaluation import EvaluationSettings, run_evaluation
 
         settings = EvaluationSettings.from_dict(resolved)
+        keep_compiled_programs()
         print(json.dumps(resolved), flush=True)
         summary = run_evaluation(settings, pathlib.Path(WORKDIR.value))
     print(json.dumps(summary, indent=2))

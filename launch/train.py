@@ -1,5 +1,9 @@
 """Trains a policy with UloRL: python launch/train.py --config=configs/tiny.py --workdir=runs/tiny"""
 
+import time
+
+BEGAN = time.monotonic()  # before the imports, which take seconds
+
 import json
 import os
 import pathlib
@@ -11,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from launch.cli import errors_for_people, make_parser, refuse_arguments
+from launch.cli import errors_for_people, keep_compiled_programs, make_parser, refuse_arguments
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file; any key: --config.rollout.segments=1", lock_config=True
@@ -54,9 +58,10 @@ def main(argv: list[str]) -> None:
         from ulorl_jax.loop import run
         from ulorl_jax.parts import make_parts
 
+        keep_compiled_programs()
         if is_first():
             print(json.dumps(resolved), flush=True)
-        summary = run(make_parts(settings, pathlib.Path(WORKDIR.value)))
+        summary = run(make_parts(settings, pathlib.Path(WORKDIR.value)), began=BEGAN)
         if is_first():
             print(json.dumps(summary, indent=2))
 

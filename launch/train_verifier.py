@@ -11,7 +11,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from launch.cli import errors_for_people, make_parser, refuse_arguments
+from launch.cli import errors_for_people, keep_compiled_programs, make_parser, refuse_arguments
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Config file; any key: --config.steps=100", lock_config=True)
 WORKDIR = flags.DEFINE_string(
@@ -30,6 +30,7 @@ def main(argv: list[str]) -> None:
         from ulorl_jax.verifier_training import run_training
 
         settings = VerifierSettings.from_dict(resolved)
+        keep_compiled_programs()
         print(json.dumps(resolved), flush=True)
         summary = run_training(settings, pathlib.Path(WORKDIR.value))
     print(json.dumps(summary, indent=2))

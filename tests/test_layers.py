@@ -42,6 +42,7 @@ FLOORS = {
     "settings": 5,
     "verifier_data": 5,
     "compiled": 1,
+    "programs": 1,
     "footprint": 6,
     "verifier_settings": 6,
     "frontier": 6,
@@ -56,7 +57,8 @@ FLOORS = {
     "verifier_training": 8,
     "summary": 8,
     "warm_start": 8,
-    "loop": 9,
+    "capacity": 9,
+    "loop": 10,
 }
 ABOVE_THE_HOUSE = {"launch", "configs", "tests", "benchmarks", "notebooks"}
 # Libraries behind one door each, so that replacing one touches one room.

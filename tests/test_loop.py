@@ -1,6 +1,7 @@
 """loop.run in this process, on eight virtual devices: what a step does when something is not as it should be."""
 
 import dataclasses
+import gc
 import json
 import math
 import os
@@ -13,6 +14,7 @@ import pytest
 
 from tests import runs
 from ulorl_jax import loop, mesh
+from ulorl_jax.footprint import memory_terms
 from ulorl_jax.loop import run
 from ulorl_jax.parts import make_parts
 from ulorl_jax.rewards import Judge
@@ -152,6 +154,27 @@ def test_a_run_told_to_stop_while_it_evaluates_saves_that_step(tmp_path, start):
     summary = run(dataclasses.replace(parts, judge=Stopping(FinalAnswer(), "#")))
     assert summary["stopped"] == "SIGTERM" and summary["steps"] == 3
     assert runs.checkpoint_steps(tmp_path / "run") == [3]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kv", "caches"), [("recompute", 1), ("keep", 2)])
+def test_an_evaluation_has_the_cache_of_the_run_beside_it_only_where_that_is_kept(tmp_path, start, kv, caches):
+    settings = runs.settings(start | {"steps": 1, "rollout.kv": kv})
+    parts, counted = make_parts(settings, tmp_path / "run"), []
+    shapes = {x.shape for x in jax.tree.leaves(parts.engine.init_decode_state().cache)}
+    gc.collect()  # what earlier runs left in cycles
+    before = sum(x.shape in shapes for x in jax.live_arrays())
+
+    class Counting(Judge):
+        def __call__(self, attempts):
+            counted.append(sum(x.shape in shapes for x in jax.live_arrays()) - before)
+            return super().__call__(attempts)
+
+    run(dataclasses.replace(parts, judge=Counting(FinalAnswer(), "#")))
+    arrays = len(jax.tree.leaves(parts.engine.init_decode_state().cache))
+    assert counted[0] == counted[-1] == caches * arrays  # the evaluations before the step and after it
+    terms = {term.name: term.per_device for term in memory_terms(settings)}
+    assert terms.get("KV of evaluation", 0) == (caches - 1) * terms["KV cache"]
 
 
 @pytest.mark.slow

@@ -59,6 +59,33 @@ def test_the_ledger_balances_at_every_step(finished):
 
 
 @pytest.mark.slow
+def test_nothing_compiles_after_the_first_step_of_each_bucket(finished):
+    """A bucket is a shape of the update's batch, or a power of two of contexts that are put into slots at one time."""
+    start, *rows = runs.rows(finished)
+    assert start["compile/programs"] > 0 and start["compile/seconds"] > 0
+    every, shapes, quiet = runs.SMALL["evaluation.every"], {"train/compiles": 0.0}, 0
+    for row, after in zip(rows, rows[1:], strict=False):
+        # An evaluation comes after the step's own count of the decoder's programs.
+        counted = after if row["step"] % every == 0 else row
+        now = shapes | {name: row[name] for name in ("train/compiles",) if name in row}
+        now["rollout/compiles"] = counted["rollout/compiles"]
+        assert row["compile/programs"] == 0 or now != shapes, row["step"]
+        quiet += row["compile/programs"] == 0
+        shapes = now
+    assert quiet >= len(rows) / 2
+
+
+@pytest.mark.slow
+def test_a_run_says_its_devices_first_and_once_when_its_first_tokens_were_there(finished):
+    said = finished.with_name(f"{finished.name}.out").read_text().splitlines()
+    assert said[1].startswith("devices      1 x cpu") and said[2] == "mesh         one device"
+    (first,) = [line for line in said if line.startswith("first tokens")]
+    seconds = runs.summary(finished)["first_tokens_s"]
+    assert f"first tokens {seconds:.1f} s after the start" in first and "programs, compiled or read from disk" in first
+    assert runs.summary(finished)["seconds"]["warm_start"] < seconds < runs.DEADLINE
+
+
+@pytest.mark.slow
 def test_a_finished_run_started_again_gives_the_same_summary_and_with_more_steps_goes_on(finished, task):
     before = runs.summary(finished)
     assert runs.untimed(runs.run(finished, task)) == runs.untimed(before)

@@ -51,6 +51,11 @@ def memory_of(compiled: Any) -> Memory:
     return Memory(m.argument_size_in_bytes, m.alias_size_in_bytes, results, peak - held, peak)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device, or the compiler on its behalf, refused a program or an array for want of memory."""
+    return bool(re.search("RESOURCE_EXHAUSTED|[Oo]ut of memory|CompileTimeHbmOom", str(error)))
+
+
 def collectives_of(text: str) -> dict[str, dict[str, float]]:
     """Collectives that a device takes part in each time the program runs.
 

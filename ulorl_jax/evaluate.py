@@ -20,6 +20,7 @@ def evaluate(
     samples: int,
     judge: Callable[[Sequence[Sample]], list[Verdict]],
     settings: SegmentSettings,
+    decoded: Callable[[], None] | None = None,
 ) -> dict[str, float]:
     """avg@k on held-out questions, within a training run; slots are refilled after every segment.
 
@@ -33,6 +34,7 @@ def evaluate(
       samples: k, outputs per prompt.
       judge: gives the verdicts of finished samples.
       settings: segment length and limits; the weights do not change, so the cache is kept.
+      decoded: called after every segment, when its tokens have come to the host.
 
     Returns:
       `accuracy` (avg@k: every question counts the same; an output that could not be judged is counted
@@ -43,7 +45,11 @@ def evaluate(
     """
     rollout = SegmentRollout(engine, dataclasses.replace(settings, kv=KEEP))
     rollout.pool.add_prompts(prompts, samples)
-    finished = [sample for done, _ in decode_all(rollout, params) for sample in done]
+    finished: list[Sample] = []
+    for done, _ in decode_all(rollout, params):
+        finished += done
+        if decoded:
+            decoded()
     verdicts = judge(finished)
     judged: dict[int, list[float]] = {}
     for sample, verdict in zip(finished, verdicts, strict=True):

@@ -96,6 +96,7 @@ def memory_terms(settings: Settings) -> list[Term]:
     attended = (*tokens, m.num_attention_heads, m.head_dim + 4 / width)
     attention = array(attended, (None, "rows", "tokens", "heads", None), width, TRAINING)
     kept = m.remat == "attention" and tokens[-1] > PLAIN
+    kv = array(held, axes, each, DECODING)
     per_token = 2 * m.num_hidden_layers * m.num_key_value_heads * m.head_dim * each
     return [
         Term("parameters", *weights(4, TRAINING), "float32 master copy"),
@@ -113,7 +114,8 @@ def memory_terms(settings: Settings) -> list[Term]:
             "float32, at least two exist",
         ),
         Term("decoder's weights", *weights(width, DECODING), m.dtype),
-        Term("KV cache", *array(held, axes, each, DECODING), f"{per_token / 1024:.0f} KiB per token{room}"),
+        Term("KV cache", *kv, f"{per_token / 1024:.0f} KiB per token{room}"),
+        *([Term("KV of evaluation", *kv, "beside the kept one")] if s.rollout.segment_settings.keeps_cache else []),
         *(Term("KV of copies", *size, "prompts of groups, at one time") for size in copied),
     ]
 
@@ -138,14 +140,25 @@ def describe(settings: Settings) -> str:
         f"context      at most {s.data.max_prompt_tokens:,} + {r.output_limit:,} = {s.context_limit:,} tokens",
         f"mesh         {mesh}",
         "",
-        f"{'memory by hand count':<22}{'total GiB':>12}{'per device':>12}",
+        *memory_table(memory_terms(s)),
     ]
-    for term in memory_terms(s):
-        share = "?" if term.per_device is None else f"{term.per_device / GIB:,.2f}"
-        lines.append(f"{term.name:<22}{term.total / GIB:>12,.2f}{share:>12}  {term.note}")
     if any(size == -1 for size in dataclasses.astuple(s.mesh)):
         lines.append("per device: give all of mesh.data, mesh.fsdp, mesh.context and mesh.tensor a number to see it")
     return "\n".join(lines)
+
+
+def memory_table(terms: Sequence[Term]) -> list[str]:
+    """The terms for people, a line for each under one of names; in MiB where all of them are small.
+
+    Args:
+      terms: from `memory_terms`.
+    """
+    unit, size = ("GiB", GIB) if max(term.total for term in terms) > GIB / 10 else ("MiB", GIB / 1024)
+    lines = [f"{'memory by hand count':<22}{f'total {unit}':>12}{'per device':>12}"]
+    for term in terms:
+        share = "?" if term.per_device is None else f"{term.per_device / size:,.2f}"
+        lines.append(f"{term.name:<22}{term.total / size:>12,.2f} {share:>11}  {term.note}")
+    return lines
 
 
 def _rows(config: Qwen3Config) -> list[Param]:

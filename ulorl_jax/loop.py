@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
+from ulorl_jax.capacity import check_memory, describe_start, explaining_exhaustion, memory_limit
 from ulorl_jax.clock import Clock, StopRequest
 from ulorl_jax.evaluate import evaluate
-from ulorl_jax.footprint import GIB
+from ulorl_jax.footprint import GIB, memory_terms
 from ulorl_jax.frontier import Frontier, device_state, fingerprint
 from ulorl_jax.io.checkpoints import Checkpoints
 from ulorl_jax.io.files import write_atomically
@@ -30,6 +32,7 @@ from ulorl_jax.ops.advantages import group_advantages
 from ulorl_jax.ops.packing import balance, fill_ratio, pack
 from ulorl_jax.parts import Parts, make_engine
 from ulorl_jax.processes import is_first, put
+from ulorl_jax.programs import Compilations
 from ulorl_jax.rollout.engine import param_shardings
 from ulorl_jax.rollout.pools import ExperiencePool, Released
 from ulorl_jax.rollout.sampling import Sampling
@@ -44,21 +47,31 @@ _group_advantages = jax.jit(group_advantages, static_argnames=("ddof", "eps"))
 SHOWN = ("reward/mean", "entropy/mean", "dmmpt/masked_frac", "rollout/len_mean", "groups/informative", "time/step_s")
 
 
-def run(parts: Parts) -> dict[str, Any]:
+def run(parts: Parts, began: float | None = None) -> dict[str, Any]:
     """Trains until `settings.steps`, or until SIGTERM or Ctrl-C; goes on where the workdir left off.
 
     Args:
       parts: from `parts.make_parts`.
+      began: `time.monotonic()` when the command was given, from which the first tokens' seconds count; None: now.
 
     Returns:
       The summary, as written to `summary.json`.
 
     Raises:
-      ValueError: a checkpoint of the workdir cannot be used, or too many answers could not be judged.
+      ValueError: a checkpoint of the workdir cannot be used, too many answers could not be judged, or the run does not
+        fit its devices.
       FloatingPointError: too many updates in a row were not finite.
     """
-    s = parts.settings
-    loop = _Loop(parts)
+    s, mesh = parts.settings, parts.training.mesh
+    if is_first():
+        print(describe_start(s, mesh), flush=True)
+    check_memory(memory_terms(s), memory_limit(jax.local_devices()[0]))
+    with explaining_exhaustion(s, mesh), Compilations() as compilations:
+        return _run(_Loop(parts, compilations, time.monotonic() if began is None else began))
+
+
+def _run(loop: _Loop) -> dict[str, Any]:
+    parts, s = loop.parts, loop.settings
     identity = fingerprint(s, parts.prompts.digest, parts.tokenizer.eos_ids)
     with (
         StopRequest() as stop,
@@ -74,6 +87,7 @@ def run(parts: Parts) -> dict[str, Any]:
                 s.steps, f"UloRL, M = {s.rollout.segments}", start=loop.at.step, silent=not is_first()
             ) as progress,
         ):
+            loop.note = progress.note
             # Only now: a start that was refused has not touched the record of the run that is there.
             if is_first():
                 write_atomically(parts.workdir / "config.json", json.dumps(dataclasses.asdict(s), indent=2) + "\n")
@@ -81,7 +95,7 @@ def run(parts: Parts) -> dict[str, Any]:
                 progress.note(f"training questions left out: {dropped}, for example {parts.prompts.examples}")
             if not loop.at.start:
                 loop.at.start = loop.evaluate()
-                metrics.write(0, loop.at.start)
+                metrics.write(0, loop.at.start | loop.compilations.end_step())
                 progress.note(_scores(0, loop.at.start))
             loop.clock.end_step()
             while loop.at.step < s.steps and not stop:
@@ -91,7 +105,7 @@ def run(parts: Parts) -> dict[str, Any]:
                 if evaluated:
                     values |= loop.evaluate()
                     progress.note(_scores(step, values))
-                values |= loop.clock.end_step()
+                values |= loop.clock.end_step() | loop.compilations.end_step()
                 metrics.write(step, values)
                 progress.update(step, {name: values[name] for name in SHOWN if name in values})
                 if not values["groups/informative"]:
@@ -114,7 +128,7 @@ def run(parts: Parts) -> dict[str, Any]:
 class _Loop:
     """One run: its device state, its frontier, its clock."""
 
-    def __init__(self, parts: Parts):
+    def __init__(self, parts: Parts, compilations: Compilations, began: float):
         s = self.settings = parts.settings
         self.parts = parts
         self.segments = s.rollout.segment_settings
@@ -124,6 +138,10 @@ class _Loop:
             ExperiencePool(s.rollout.samples_per_prompt),
         )
         self.clock = Clock()
+        self.compilations = compilations
+        self.began = began
+        self.first_tokens_s: float | None = None
+        self.note: Callable[[str], None] = print
         self.batch_shardings = batch_shardings(parts.training)
         self.state: TrainState
         self.policy: Any = None  # the newest weights, in the decoding layout
@@ -135,6 +153,7 @@ class _Loop:
         self.add_prompts()
         continuous = self.settings.rollout.refill == CONTINUOUS
         finished, values = at.rollout.run(self.policy, policy_step, self.add_prompts if continuous else None)
+        self.has_tokens()
         for phase in ("prefill", "decode"):
             clock.add(phase, values.pop(f"time/{phase}_s"))
         at.ledger.sampled += int(values["rollout/tokens"])
@@ -164,6 +183,16 @@ class _Loop:
             pool, size = self.at.rollout.pool, self.settings.rollout.samples_per_prompt
             prompts, self.at.cursor = self.parts.prompts.take(self.at.cursor, -(-pool.missing // size))
             pool.add_prompts(prompts, size)
+
+    def has_tokens(self) -> None:
+        """The tokens of a segment have come to the host: how long it took until the first ones did."""
+        if self.first_tokens_s is None:
+            self.first_tokens_s = time.monotonic() - self.began
+            made = self.compilations
+            self.note(
+                f"first tokens {self.first_tokens_s:.1f} s after the start, {made.seconds:.1f} s of it for "
+                f"{made.count} programs, compiled or read from disk"
+            )
 
     def update(self, released: Released) -> dict[str, float]:
         """Advantages, packing, the update, and the weights' way to the decoder."""
@@ -202,14 +231,19 @@ class _Loop:
         """Accuracy on the held-out questions: avg@k of sampled outputs, and of the greedy one."""
         parts, s, e = self.parts, self.settings, self.settings.evaluation
         modes = [("sampled", e.sampling, e.samples)] + [("greedy", Sampling(0.0), 1)] * e.greedy
-        values = {}
+        values, judge, rollout = {}, self.at.judging.judge, self.at.rollout
         with self.clock.phase("evaluate"):
+            if not self.segments.keeps_cache:  # the next step computes it again: it need not lie beside another one
+                for leaf in jax.tree.leaves(rollout.state.cache):
+                    leaf.delete()
             for name, sampling, samples in modes:
                 # Another seed than the rollout's, whose sample ids the held-out prompts would share.
                 engine = make_engine(s, parts.tokenizer, parts.decoding, sampling, s.seed + 1_000_003)
-                result = evaluate(engine, self.policy, parts.heldout, samples, self.at.judging.judge, self.segments)
+                result = evaluate(engine, self.policy, parts.heldout, samples, judge, self.segments, self.has_tokens)
                 values[f"heldout/{name}"] = result.pop("accuracy")
                 values |= {f"heldout/{name}_{key}": value for key, value in result.items()}
+            if not self.segments.keeps_cache:
+                rollout.state = rollout.engine.init_decode_state()
         return values
 
     def start(self, stop: StopRequest) -> bool:
@@ -244,15 +278,15 @@ class _Loop:
         """Process 0 writes summary.json and the picture; returns the summary, which the others do not have."""
         if not is_first():
             return {"stopped": stop.requested}
-        return write_report(self.parts, self.at, self.state, self.clock.totals, stop.requested)
+        return write_report(self.parts, self.at, self.state, self.clock.totals, stop.requested, self.first_tokens_s)
 
     def _pack(self, groups: Sequence[Group]):
         samples = _samples(groups)
         rewards = np.concatenate([group.rewards for group in groups])
         ids = np.concatenate([np.full(len(group.samples), index) for index, group in enumerate(groups)])
         loss, train = self.settings.loss, self.settings.train
-        # Padded with groups of their own to a power of two, or every new number of samples would compile.
-        size = 1 << (len(samples) - 1).bit_length()
+        # Padded with groups of their own to as many as there are slots, or every new number of samples would compile.
+        size = 1 << (max(len(samples), self.settings.rollout.slots) - 1).bit_length()
         padding = np.arange(len(samples), size, dtype=np.int32)
         advantages = _group_advantages(
             np.append(rewards, np.zeros(len(padding), np.float32)),

@@ -287,8 +287,11 @@ class _Watch:
 def may_be_of_another(error: BaseException) -> bool:
     """Whether an error, or what it came from, is a device's: another process's end comes to light in a collective."""
     came_from = error.__cause__ or error.__context__
-    # XLA's errors are of several types, ValueError among them; all begin with a status such as "UNKNOWN: ".
-    return bool(re.match("[A-Z_]+: ", str(error))) or (came_from is not None and may_be_of_another(came_from))
+    # XLA's errors are of several types, ValueError among them; all begin with a status such as "UNKNOWN: ". Memory that
+    # has run out is this process's own.
+    return bool(re.match("(?!RESOURCE_EXHAUSTED)[A-Z_]+: (?!.*[Oo]ut of memory)", str(error))) or (
+        came_from is not None and may_be_of_another(came_from)
+    )
 
 
 def _client() -> Any:

@@ -34,6 +34,27 @@ CHIPS = {
     "v6e": Chip(31.25 * 2**30, 918 * TERA, 1640 * GIGA),
 }
 
+# The same by the names that jax gives devices. Of GPUs the dense figures of NVIDIA's data sheets.
+KINDS = {
+    "TPU v4": CHIPS["v4"],
+    "TPU v5 lite": CHIPS["v5e"],
+    "TPU v5e": CHIPS["v5e"],
+    "TPU v5": CHIPS["v5p"],
+    "TPU v5p": CHIPS["v5p"],
+    "TPU v6 lite": CHIPS["v6e"],
+    "TPU v6e": CHIPS["v6e"],
+    "NVIDIA A100-SXM4-80GB": Chip(80.0 * 2**30, 312 * TERA, 2039 * GIGA),
+    "NVIDIA H100 80GB HBM3": Chip(79.6 * 2**30, 989 * TERA, 3350 * GIGA),
+    "NVIDIA H200": Chip(140.4 * 2**30, 989 * TERA, 4800 * GIGA),
+}
+
+
+def live_tokens(settings: Settings) -> float:
+    """Tokens of context in the slots when they are half full, or as many as the pages hold."""
+    r = settings.rollout
+    half = r.slots * settings.context_limit / 2
+    return min(half, r.pages.count * r.pages.size) if r.pages.count else half
+
 
 def update_flops(settings: Settings, tokens: float, length: float) -> float:
     """Operations of forward and backward pass over packed samples; recomputing for memory's sake is not counted.

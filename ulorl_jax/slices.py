@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from ulorl_jax.footprint import GIB, memory_terms
-from ulorl_jax.roofline import CHIPS, Chip, roofline
+from ulorl_jax.roofline import CHIPS, Chip, live_tokens, roofline
 from ulorl_jax.settings import Settings, on_devices
 from ulorl_jax.typed import choose
 
@@ -74,9 +74,7 @@ def assess(settings: Settings, topology: str, programs: dict[str, dict[str, Any]
         total = beside + program["bytes"]["peak"]
         rows[name] = program["bytes"] | {"beside": beside, "total": total, "margin": memory - total}
         rows[name] |= {"fits": total <= memory} | ({} if total <= memory else {"change": CHANGES[name]})
-    live = settings.rollout.slots * settings.context_limit / 2
-    if settings.rollout.pages.count:
-        live = min(live, settings.rollout.pages.count * settings.rollout.pages.size)
+    live = live_tokens(settings)
     return {
         "topology": topology,
         "chips": chips,

@@ -12,7 +12,14 @@ from ulorl_jax.parts import Parts
 from ulorl_jax.types import TrainState
 
 
-def write_report(parts: Parts, at: Frontier, state: TrainState, seconds: dict[str, float], stopped: str) -> dict:
+def write_report(
+    parts: Parts,
+    at: Frontier,
+    state: TrainState,
+    seconds: dict[str, float],
+    stopped: str,
+    first_tokens_s: float | None,
+) -> dict:
     """Writes summary.json and run.png, in process 0.
 
     Args:
@@ -21,6 +28,7 @@ def write_report(parts: Parts, at: Frontier, state: TrainState, seconds: dict[st
       state: the newest.
       seconds: wall time by phase, of all parts of the run.
       stopped: the signal that ended it, or "".
+      first_tokens_s: seconds from the command to the first decoded tokens, of its newest part; None: it decoded none.
 
     Returns:
       The summary.
@@ -38,6 +46,7 @@ def write_report(parts: Parts, at: Frontier, state: TrainState, seconds: dict[st
         "updates": int(state.step),
         "skipped_updates": int(state.skipped),
         "tokens": dataclasses.asdict(at.ledger) | {"in_pools": at.tokens_in_pools},
+        "first_tokens_s": None if first_tokens_s is None else round(first_tokens_s, 2),
         "wall_s": round(sum(seconds.values()), 2),
         "seconds": {name: round(value, 2) for name, value in sorted(seconds.items())},
         "prompts": parts.prompts.counts,

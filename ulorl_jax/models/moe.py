@@ -65,13 +65,15 @@ def moe_mlp(
     shard, width, owners = layout.names("embed"), layout.names("mlp"), layout.names("experts")
 
     def part(x, router, gate, up, down):
-        router, *experts = (gather(w, shard, axis) for w, axis in ((router, 0), (gate, 1), (up, 1), (down, 2)))
+        router, gate = gather(router, shard, 0), gather(gate, shard, 1)
+        up, down = gather(up, shard, 1), gather(down, shard, 2)
         if layout.ways("experts") > 1:
             tokens = gather(x, owners, 0)
             routed = route(tokens.reshape(-1, x.shape[-1]), router, top_k, renormalise)
-            out = sum_scattered(ask_experts(tokens, *routed, *experts, owners, router.shape[1]), owners, 0)
+            out = ask_experts(tokens, *routed, gate, up, down, owners, router.shape[1])
+            out = sum_scattered(out, owners, 0)
         else:
-            out = local(x, router, *experts)
+            out = local(x, router, gate, up, down)
         out = out.astype(x.dtype)
         return jax.lax.psum(out, width) if width else out
 

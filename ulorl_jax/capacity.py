@@ -1,0 +1,232 @@
+"""What a run asks of its devices: said at the start, refused if it cannot be, explained when memory runs out."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from ulorl_jax.ahead import PROGRAMS, programs
+from ulorl_jax.compiled import Memory, is_out_of_memory, memory_of
+from ulorl_jax.footprint import GIB, Term, memory_table, memory_terms
+from ulorl_jax.mesh import DECODING, TRAINING
+from ulorl_jax.roofline import KINDS, live_tokens, roofline
+from ulorl_jax.settings import Settings
+from ulorl_jax.slices import CHANGES
+
+STATE = ("parameters", "optimizer", "decoder's weights", "KV cache")
+# What lies on a device while a program runs, by the names of `footprint.memory_terms`; temporaries come on top.
+HELD = {
+    "train": (*STATE, "gradients", "residual stream", "attention", "logits of a chunk"),
+    "prefill": (*STATE, "KV of evaluation", "KV of copies"),
+    "decode": (*STATE, "KV of evaluation"),
+    "reshard": STATE,
+    "warm_start": ("parameters", "optimizer", "gradients", "KV cache"),  # its rows are not among the terms
+}
+# Of prefill the compiler may need less than the hand count of copies, so nothing is refused for it.
+CERTAIN = ("train", "decode", "reshard")
+NAMES = {
+    "train": "the update",
+    "prefill": "prefill",
+    "decode": "decoding",
+    "reshard": "handing over the weights",
+    "warm_start": "the warm start (its rows are warm_start.rows x warm_start.row_length)",
+}
+_STATE_CHANGES = "a larger mesh.fsdp, or more chips"
+_ROW_CHANGES = "fewer train.rows_per_micro_batch, shorter train.row_lengths or a larger mesh.context"
+TERM_CHANGES = {
+    "parameters": _STATE_CHANGES,
+    "optimizer": _STATE_CHANGES,
+    "gradients": _STATE_CHANGES,
+    "residual stream": _ROW_CHANGES,
+    "attention": f"model.remat=full, {_ROW_CHANGES}",
+    "logits of a chunk": "a smaller train.logprob_chunk, fewer train.rows_per_micro_batch or a larger mesh.tensor",
+    "decoder's weights": "a larger mesh.tensor (of a mixture of experts: mesh.fsdp, too), or more chips",
+    "KV cache": "fewer rollout.pages.count (or rollout.slots, without pages), rollout.pages.dtype=int8, or more chips",
+    "KV of evaluation": "rollout.kv=recompute with rollout.recompute_every=1, or what makes the KV cache smaller",
+    "KV of copies": "fewer rollout.prefill_rows, or pages (rollout.pages.count)",
+}
+# Where a run was when a device refused it, by file and function; the innermost that is found says it.
+PLACES = {
+    ("engine", "init_decode_state"): "decode",
+    ("engine", "prefill_slots"): "prefill",
+    ("engine", "generate_segment"): "decode",
+    ("segments", "run"): "decode",
+    ("loop", "_sync_weights"): "reshard",
+    ("loop", "update"): "train",
+    ("warm_start", "first_params"): "warm_start",
+}
+
+
+def memory_limit(device: Any) -> float | None:
+    """Bytes that a program can have on a device; None where nobody knows, as on a CPU.
+
+    Args:
+      device: one of this process's.
+    """
+    limit = (device.memory_stats() or {}).get("bytes_limit")
+    chip = KINDS.get(device.device_kind)
+    return limit or (chip.memory if chip else None)
+
+
+def describe_start(settings: Settings, mesh: jax.sharding.Mesh) -> str:
+    """Devices, mesh, what is split over it, memory by term, and the seconds that a step cannot be faster than.
+
+    Args:
+      settings: the run's.
+      mesh: of its devices.
+
+    Returns:
+      Several lines.
+    """
+    s = settings
+    device = jax.local_devices()[0]
+    count = jax.process_count()
+    lines = [f"devices      {mesh.size} x {device.device_kind}, {count} process{'es' if count > 1 else ''}"]
+    split = {axis: size for axis, size in mesh.shape.items() if size > 1}
+    lines.append(f"mesh         {' x '.join(f'{axis} {size}' for axis, size in split.items()) or 'one device'}")
+    for axis in split:
+        shares = [f"{phase} {', '.join(_split_over(axis, table)) or 'nothing'}" for phase, table in _TABLES.items()]
+        lines.append(f"  {axis:<11}splits {'; '.join(shares)}")
+    terms = memory_terms(s)
+    lines += memory_table(terms)
+    if limit := memory_limit(device):
+        least = {NAMES[program]: sum(held(terms, program).values()) for program in CERTAIN}
+        shown = ", ".join(f"{name} {size / GIB:.2f}" for name, size in least.items())
+        lines.append(f"of {limit / GIB:.2f} GiB on each device at least: {shown}")
+    if chip := KINDS.get(device.device_kind):
+        live = live_tokens(s)
+        floor = roofline(s, chip, mesh.size, live)
+        lines.append(
+            f"a step takes at least {floor['decode_s'] + floor['update_s']:.3g} s, with {live:,.0f} tokens in the "
+            f"slots: {floor['decode_s']:.3g} s for a segment ({1e3 * floor['token_step_s']:.3g} ms per token), "
+            f"{floor['update_s']:.3g} s for an update of as many samples"
+        )
+    return "\n".join(lines)
+
+
+def held(terms: Sequence[Term], program: str) -> dict[str, float]:
+    """Bytes of a device by hand count while a program runs, by the names of the terms.
+
+    Args:
+      terms: from `memory_terms`, of a mesh without -1.
+      program: a key of `HELD`.
+    """
+    return {term.name: HELD[program].count(term.name) * (term.per_device or 0.0) for term in terms}
+
+
+def check_memory(terms: Sequence[Term], limit: float | None) -> None:
+    """Refuses a run that cannot fit, before anything is allocated.
+
+    Args:
+      terms: from `memory_terms`, of a mesh without -1.
+      limit: bytes of a device; None: nobody knows.
+
+    Raises:
+      ValueError: a program's terms alone, by hand count, are more than a device has.
+    """
+    if limit is None:
+        return
+    program, least = max(((name, sum(held(terms, name).values())) for name in CERTAIN), key=lambda pair: pair[1])
+    if least > limit:
+        sizes = held(terms, program)
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise ValueError(
+            f"the run does not fit its devices: {NAMES[program]} holds at least {least / GIB:.2f} GiB on each, which "
+            f"has {limit / GIB:.2f} GiB, by hand count of {_shown(sizes)}; the largest term is {largest}: "
+            f"{TERM_CHANGES[largest]}. launch/plan.py compile tells which slice holds it"
+        )
+
+
+@contextlib.contextmanager
+def explaining_exhaustion(settings: Settings, mesh: jax.sharding.Mesh) -> Iterator[None]:
+    """Says what was too large when a device runs out of memory within the block.
+
+    Args:
+      settings: the run's.
+      mesh: of its devices.
+
+    Raises:
+      ValueError: in place of XLA's error.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        s = settings
+        program = program_at(traceback.extract_tb(error.__traceback__))
+        # Several processes might compile together only.
+        again = program in PROGRAMS and jax.process_count() == 1
+        compiled = _compile_again(s, mesh, str(program)) if again else None
+        raise ValueError(
+            explain_exhaustion(str(error), program, memory_terms(s), compiled, memory_limit(jax.local_devices()[0]))
+        ) from error
+
+
+def program_at(stack: Sequence[traceback.FrameSummary]) -> str | None:
+    """Which program was at work, a key of `HELD`; None where the stack does not tell.
+
+    Args:
+      stack: of an error, outermost first.
+    """
+    places = ((Path(frame.filename).stem, frame.name) for frame in reversed(stack))
+    return next((PLACES[place] for place in places if place in PLACES), None)
+
+
+def explain_exhaustion(
+    text: str, program: str | None, terms: Sequence[Term], compiled: Memory | None, limit: float | None
+) -> str:
+    """The error for people when a device's memory ran out.
+
+    Args:
+      text: XLA's.
+      program: what was at work; None: nobody knows.
+      terms: from `memory_terms`, of a mesh without -1.
+      compiled: what the compiler says of the program; None: it could not be asked.
+      limit: bytes of a device; None: nobody knows.
+    """
+    sizes = held(terms, program) if program else {term.name: term.per_device or 0.0 for term in terms}
+    changes = dict(TERM_CHANGES)
+    lines = [f"by hand count each holds {_shown(sizes)}"]
+    if compiled and program:
+        lines.append(
+            f"the compiled program takes {compiled.arguments / GIB:.2f} GiB of arguments, {compiled.results / GIB:.2f} "
+            f"of new results and {compiled.temporaries / GIB:.2f} of temporaries"
+        )
+        sizes["the program's temporaries"] = compiled.temporaries
+        changes["the program's temporaries"] = CHANGES[program]
+    largest = max(sizes, key=lambda name: sizes[name])
+    of = "" if limit is None else f" of {limit / GIB:.2f} GiB each"
+    reason = next(line for line in text.splitlines() if is_out_of_memory(Exception(line)))
+    return (
+        f"the devices{of} ran out of memory during {NAMES.get(program or '', 'the run')} ({reason.strip()[:300]}); "
+        f"{'; '.join(lines)}. The largest is {largest}: {changes[largest]}. The last checkpoint is untouched, and the "
+        f"same command with less goes on from it"
+    )
+
+
+def _compile_again(settings: Settings, mesh: jax.sharding.Mesh, program: str) -> Memory | None:
+    """What a program takes; it is read from the compilation cache where that keeps it."""
+    try:
+        return memory_of(programs(settings, list(mesh.devices.flat))[program]().compile())
+    except jax.errors.JaxRuntimeError:  # it is the compiler that runs out of memory: its text says so
+        return None
+
+
+_TABLES: dict[str, Mapping[str, tuple[str, ...]]] = {"in training": TRAINING, "in decoding": DECODING}
+
+
+def _split_over(axis: str, table: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Logical axes that a mesh axis splits."""
+    return [name for name, axes in table.items() if axis in axes]
+
+
+def _shown(sizes: Mapping[str, float]) -> str:
+    """Largest first, in GiB; what is nothing is left out."""
+    order = sorted(sizes.items(), key=lambda pair: -pair[1])
+    return ", ".join(f"{name} {size / GIB:,.2f}" for name, size in order if size) + " GiB"
