@@ -1,4 +1,4 @@
-"""Milliseconds of one supervised update on this machine: python benchmarks/update.py
+"""Milliseconds of one supervised update on this machine: python benchmarks/linear.py
 
 The verifier of configs/verifier_tiny.py, its rows full; the weight gradient as autodiff writes it
 and as models/linear.py does, each with every kind of rematerialisation. The arms take turns, so
@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.update import product_speed
 from configs.verifier_tiny import get_config
 from ulorl_jax.mesh import Layout, make_mesh
 from ulorl_jax.models import qwen3, qwen3_params
@@ -27,7 +28,6 @@ from ulorl_jax.train.state import init_state
 from ulorl_jax.verifier_settings import VerifierSettings
 
 ROUNDS = 12
-SIZE, REPEATS = 1024, 20  # of the product that stands for this machine's speed
 
 
 def main() -> None:
@@ -67,15 +67,8 @@ def main() -> None:
 
 def floor_s(model: qwen3.Qwen3Config, tokens: int) -> float:
     """Six operations per weight and token, at the speed of one large product."""
-    matrix = jnp.ones((SIZE, SIZE))
-    multiply = jax.jit(jnp.matmul)
-    multiply(matrix, matrix).block_until_ready()
-    began = time.perf_counter()
-    for _ in range(REPEATS):
-        multiply(matrix, matrix).block_until_ready()
-    speed = 2 * SIZE**3 * REPEATS / (time.perf_counter() - began)
     weights = sum(int(np.prod(row.shape)) for row in jax.tree.leaves(qwen3_params.map_table(lambda row: row, model)))
-    return 6 * weights * tokens / speed
+    return 6 * weights * tokens / product_speed()
 
 
 if __name__ == "__main__":

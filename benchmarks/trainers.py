@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -25,6 +26,7 @@ import numpy as np
 TEMPERATURE = 0.85
 # Not the paper's 1e-6: the second update shall start from weights that have moved.
 ADAMW = {"learning_rate": 3e-4, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "clip_norm": 1.0}
+ROW = 1792  # tokens of a row: a third of the batch; at 1088, the longest sample, XLA's products are half as fast
 WORK = "work.json"
 
 
@@ -93,7 +95,7 @@ class Ours:
 
     Args:
       folder: of the weights.
-      work: whose longest context is the length of a row.
+      work: what is trained on.
     """
 
     def __init__(self, folder: pathlib.Path, work: Work):
@@ -136,25 +138,31 @@ def run_settings(folder: pathlib.Path, work: Work) -> Any:
     from ulorl_jax.settings import Settings
     from ulorl_jax.weights import open_weights
 
-    c, prompt = get_config(), work.prompts.shape[1]
-    c.model.update(dataclasses.asdict(open_weights(folder).config) | {"dtype": "float32", "remat": "none"})
-    c.data.update(generate="chain_sum", max_prompt_tokens=prompt)  # there must be some; none is read
-    c.rollout.update(output_limit=work.limit, segments=1, temperature=TEMPERATURE)
-    c.train.update(row_lengths=(prompt + work.limit,), rows_per_micro_batch=1, logprob_chunk=256)
-    c.optimizer.update(ADAMW)
-    return Settings.from_dict(c.to_dict())
+    prompt = work.prompts.shape[1]
+    length = -(-(prompt + work.limit) // ROW) * ROW
+    values = get_config().to_dict()
+    for section, changes in {
+        "model": dataclasses.asdict(open_weights(folder).config) | {"dtype": "float32", "remat": "attention"},
+        "data": {"generate": "chain_sum", "max_prompt_tokens": prompt},  # there must be some; none is read
+        "rollout": {"output_limit": work.limit, "segments": 1, "temperature": TEMPERATURE},
+        "train": {"row_lengths": (length,), "rows_per_micro_batch": 1, "logprob_chunk": 256},
+        "optimizer": ADAMW,
+    }.items():
+        values[section] |= changes
+    return Settings.from_dict(values)
 
 
 class Transformers:
-    """A network of transformers under torch: micro-batches of samples as they come, padded to their longest.
+    """A network of transformers under torch: micro-batches of samples as they come.
 
     Args:
       folder: of the weights.
       work: what is trained on.
+      trim: every micro-batch is padded to its own longest sample; otherwise to the longest of all, as trl pads.
       rows: samples of a micro-batch.
     """
 
-    def __init__(self, folder: pathlib.Path, work: Work, rows: int = 4):
+    def __init__(self, folder: pathlib.Path, work: Work, trim: bool = False, rows: int = 4):
         import torch
         from transformers import AutoModelForCausalLM
 
@@ -164,7 +172,7 @@ class Transformers:
         self._optimizer = torch.optim.AdamW(
             self._network.parameters(), a["learning_rate"], (a["b1"], a["b2"]), a["eps"], a["weight_decay"]
         )
-        self._rows = rows
+        self._trim, self._rows = trim, rows
 
     def update(self, work: Work) -> float:
         """See `Trainer`."""
@@ -173,7 +181,7 @@ class Transformers:
         total = sum(len(output) for output in work.outputs)
         for start in range(0, len(work.outputs), self._rows):
             part = slice(start, start + self._rows)
-            width = max(len(output) for output in work.outputs[part])
+            width = max(len(output) for output in (work.outputs[part] if self._trim else work.outputs))
             outputs, mask = padded(work.outputs[part], width)
             prompts, targets = torch.tensor(work.prompts[part]).long(), torch.tensor(outputs).long()
             tokens, live = torch.cat([prompts, targets], dim=1), torch.tensor(mask)
@@ -248,7 +256,12 @@ def padded(outputs: list[np.ndarray], width: int) -> tuple[np.ndarray, np.ndarra
     return ids, mask
 
 
-ARMS = {"ours": Ours, "transformers": Transformers, "tunix": Tunix}
+ARMS = {
+    "ours": Ours,
+    "transformers": Transformers,
+    "transformers_trimmed": functools.partial(Transformers, trim=True),
+    "tunix": Tunix,
+}
 
 
 def status(name: str) -> int:

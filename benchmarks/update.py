@@ -1,9 +1,10 @@
 """Tokens per second and memory of trainers: python benchmarks/update.py [--arms=ours,transformers] [--rounds=3]
 
 One policy-gradient update (forward, loss, backward, AdamW) on the finished samples of a long-tailed batch, in fp32 on
-the CPU: ours, packed; a network of transformers under torch, in micro-batches padded to their longest; the trainer of
-tunix, all padded to the limit; each where it is installed (benchmarks/trainers.py). All begin with the same weights,
-make the same updates on the same samples, and must find the same norm of the first gradient to a thousandth.
+the CPU: ours, packed; a network of transformers under torch, in micro-batches of four, padded to the longest sample of
+all (as trl pads) or trimmed to their own longest; the trainer of tunix, all samples at once, padded to the limit; each
+where it is installed (benchmarks/trainers.py). All begin with the same weights, make the same updates on the same
+samples, and must find the same norm of the first gradient to a thousandth.
 
 Each trainer runs in a process of its own. They take turns, so that a busy moment hits all of them; the first update
 compiles and is not counted. Prints a table, writes update.json and update.png:
@@ -221,9 +222,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     table = summarise(said, work.tokens, floor_s)
     outputs = np.array([len(output) for output in work.outputs])
     about = (
-        f"{parameter_count(MODEL)[0] / 1e6:.1f}M parameters, {given.samples} samples, prompts of {given.prompt} tokens, "
-        f"outputs of {outputs.mean():.0f} on average and {outputs.max()} at most: {work.tokens} tokens; "
-        f"median of {given.rounds} rounds"
+        f"{parameter_count(MODEL)[0] / 1e6:.1f}M parameters, {given.samples} samples, prompts of {given.prompt}, "
+        f"outputs of {outputs.mean():.0f} tokens ({outputs.max()} at most): {work.tokens} in all; {given.rounds} rounds"
     )
     rows = [{"arm": arm, "at_rest": at_rest[arm]} | found for arm, found in table.items()]
     columns = {
@@ -236,10 +236,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "of_floor": "of the floor",
         "at_rest": "GiB at rest",
         "peak_gib": "peak",
-        "first_grad_norm": "first gradient norm",
-        "last_grad_norm": "last",
     }
     print_table(about, rows, columns, best=[max(rows, key=lambda row: row["tokens_per_s"])])
+    for which in ("first", "last"):
+        norms = [found[f"{which}_grad_norm"] for found in table.values()]
+        apart = max(norms) / min(norms) - 1
+        print(f"{which} gradient norm: {norms[0]:.5f}, of all within {apart:.0e}")
     for arm, why in left_out.items():
         print(f"left out: {arm}: {why}")
     floor = f"floor: {flops / 1e9:.0f} GFLOP at {speed / 1e9:.0f} GFLOP/s: {floor_s:.2f} s"
