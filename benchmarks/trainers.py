@@ -99,6 +99,8 @@ class Ours:
     """
 
     def __init__(self, folder: pathlib.Path, work: Work):
+        import jax
+
         from ulorl_jax.mesh import Layout, make_mesh
         from ulorl_jax.parts import make_objective
         from ulorl_jax.train.state import make_optimizer, start_state, state_shardings
@@ -106,7 +108,8 @@ class Ours:
         from ulorl_jax.weights import open_weights
 
         s = run_settings(folder, work)
-        layout, optimizer = Layout(make_mesh(**dataclasses.asdict(s.mesh)), "training"), make_optimizer(s.optimizer)
+        layout = Layout(make_mesh(devices=jax.devices()[:1]), "training")
+        optimizer = make_optimizer(s.optimizer)
         params = open_weights(folder).load(state_shardings(s.model, optimizer, layout).params)
         self._state = start_state(params, s.model, optimizer, layout)
         step = StepSettings(s.rollout.temperature, s.train.logprob_chunk)

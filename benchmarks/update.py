@@ -93,7 +93,7 @@ class Process:
     def __init__(self, arm: str, folder: pathlib.Path):
         line = [sys.executable, trainers.__file__, arm, str(folder)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self._arm, self._process = arm, subprocess.Popen(line, env=os.environ | {"JAX_PLATFORMS": "cpu"}, **pipes)
+        self._process = subprocess.Popen(line, env=os.environ | {"JAX_PLATFORMS": "cpu"}, **pipes)
         self.started = self._answer()
 
     def update(self) -> dict[str, float]:
@@ -108,7 +108,10 @@ class Process:
     def _answer(self) -> dict[str, Any]:
         line = self._process.stdout.readline()  # pyright: ignore[reportOptionalMemberAccess] (a pipe)
         if not line:
-            raise RuntimeError(f"the process of {self._arm} ended with code {self._process.wait()}, see above")
+            code = self._process.wait()
+            raise ChildProcessError(
+                f"ended with code {code}" + (", as who takes too much memory" if code == -9 else "")
+            )
         return json.loads(line)
 
 
@@ -123,14 +126,26 @@ def product_speed() -> float:
     return 2 * SIDE**3 * REPEATS / (time.perf_counter() - began)
 
 
-def measure(processes: dict[str, Process], rounds: int) -> tuple[dict[str, list[dict[str, float]]], list[float]]:
-    """What each said of all its updates, the first among them; and the machine's speed at every turn."""
+def measure(
+    processes: dict[str, Process], rounds: int, left_out: dict[str, str]
+) -> tuple[dict[str, list[dict[str, float]]], list[float]]:
+    """What each said of all its updates, the first among them; and the machine's speed at every turn.
+
+    A process that ends by itself goes into `left_out`, with the reason.
+    """
     said: dict[str, list[dict[str, float]]] = {arm: [] for arm in processes}
     speeds = []
     for index in range(rounds + 1):
         for arm, process in processes.items():
+            if arm in left_out:
+                continue
             speeds.append(product_speed())
-            said[arm].append(found := process.update())
+            try:
+                said[arm].append(found := process.update())
+            except ChildProcessError as error:
+                left_out[arm] = str(error)
+                del said[arm]
+                continue
             turn = f"round {index}" if index else "warm-up"
             print(f"{turn}: {arm}: {found['seconds']:.1f} s, gradient norm {found['grad_norm']:.6f}", file=sys.stderr)
     return said, speeds
@@ -213,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 process.close()
             else:
                 processes[arm], at_rest[arm] = process, process.started["at_rest"] / GIB
-        said, speeds = measure(processes, given.rounds)
+        said, speeds = measure(processes, given.rounds, left_out)
         for process in processes.values():
             process.close()
     speed, sizes = statistics.median(speeds), [given.prompt + len(output) for output in work.outputs]
