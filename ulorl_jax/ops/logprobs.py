@@ -144,25 +144,29 @@ def _forward(hidden, head, targets, temperature):
     def chunk(h_and_target):
         h, target = h_and_target
         z = scaled_logits(h, head, temperature)
-        top = jnp.max(z, axis=-1, keepdims=True)
-        z = z - top
-        e = jnp.exp(z)  # once, for both sums
-        total = jnp.sum(e, axis=-1)
-        mean = (
-            jax.lax.platform_dependent(e, z, cpu=_inner_product, default=lambda e, z: jnp.sum(e * z, axis=-1)) / total
-        )
-        log_total = jnp.log(total)
         chosen = jnp.take_along_axis(z, target[..., None], axis=-1)[..., 0]
-        # Rounding may put a log-prob above 0, and the entropy below.
-        return jnp.minimum(chosen - log_total, 0.0), jnp.maximum(log_total - mean, 0.0), log_total + top[..., 0]
+        lse, entropy = jax.lax.platform_dependent(z, cpu=_one_exponential, default=_two_exponentials)
+        return jnp.minimum(chosen - lse, 0.0), entropy, lse  # rounding may put it above 0
 
     logp, entropy, lse = jax.lax.map(chunk, (hidden, targets))
     return (logp, entropy), (hidden, head, targets, temperature, entropy, lse)
 
 
-def _inner_product(e, z):
-    # XLA's CPU backend takes three times as long over a sum of products; a TPU needs one block more for a product.
-    return jnp.einsum("bcv,bcv->bc", e, z, precision=jax.lax.Precision.HIGHEST)
+def _two_exponentials(z):
+    """Log of the sum and entropy, [B, c] each: nothing of z's size is written."""
+    lse = jax.nn.logsumexp(z, axis=-1)
+    log_p = jnp.minimum(z - lse[..., None], 0.0)  # rounding may put it above 0, and the entropy below
+    return lse, -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
+
+
+def _one_exponential(z):
+    """The same through a product: XLA's CPU backend takes three times as long over a sum of exponentials."""
+    top = jnp.max(z, axis=-1, keepdims=True)
+    z = z - top
+    e = jnp.exp(z)
+    total = jnp.sum(e, axis=-1)
+    mean = jnp.einsum("bcv,bcv->bc", e, z, precision=jax.lax.Precision.HIGHEST) / total
+    return jnp.log(total) + top[..., 0], jnp.maximum(jnp.log(total) - mean, 0.0)  # rounding may put it below
 
 
 def _backward(residuals, cotangents):
