@@ -5,7 +5,8 @@ The only file where T meets V, and it owns two conventions: the shift by one
 temperature (every log-prob and entropy is of softmax(logits / temperature)).
 
 Floor, per token: 2*D*V FLOPs forward, 6*D*V more backward (the logits again, dh,
-dW). Memory above the inputs: one `[B, chunk_size, V]` block and dW, whatever T is.
+dW). Memory above the inputs: one `[B, chunk_size, V]` block (three on a CPU) and dW,
+whatever T is.
 """
 
 import jax
@@ -160,7 +161,7 @@ def _two_exponentials(z):
 
 
 def _one_exponential(z):
-    """The same through a product: XLA's CPU backend takes three times as long over a sum of exponentials."""
+    """The same through a product: XLA's CPU backend takes twice as long over the other form."""
     top = jnp.max(z, axis=-1, keepdims=True)
     z = z - top
     e = jnp.exp(z)
