@@ -211,25 +211,12 @@ class Tunix:
     def __init__(self, folder: pathlib.Path, size: Size):
         # Not among the project's requirements: installed where it is to be compared with.
         from tunix.generate.sampler import CacheConfig, Sampler  # pyright: ignore[reportMissingImports]
-        from tunix.models.qwen3.model import ModelConfig  # pyright: ignore[reportMissingImports]
         from tunix.models.qwen3.params import create_model_from_safe_tensors  # pyright: ignore[reportMissingImports]
 
         c = open_weights(folder).config
-        config = ModelConfig(
-            num_layers=c.num_hidden_layers,
-            vocab_size=c.vocab_size,
-            embed_dim=c.hidden_size,
-            hidden_dim=c.intermediate_size,
-            num_heads=c.num_attention_heads,
-            head_dim=c.head_dim,
-            num_kv_heads=c.num_key_value_heads,
-            rope_theta=int(c.rope_theta),
-            norm_eps=c.rms_norm_eps,
-            use_tied_embedding=c.tie_word_embeddings,
-        )
         room = CacheConfig(size.prompt + size.limit, c.num_hidden_layers, c.num_key_value_heads, c.head_dim)
         self._size = size
-        self._sampler = Sampler(create_model_from_safe_tensors(str(folder), config), _Ids(), room)
+        self._sampler = Sampler(create_model_from_safe_tensors(str(folder), tunix_config(folder)), _Ids(), room)
 
     def decode(self, prompts: np.ndarray, lengths: np.ndarray, temperature: float) -> list[list[int]]:
         """See `Decoder`."""
@@ -266,6 +253,25 @@ class _Ids:
 
     def pad_id(self) -> int:
         return 0
+
+
+def tunix_config(folder: pathlib.Path) -> Any:
+    """The shape of the network in a folder, as tunix takes it."""
+    from tunix.models.qwen3.model import ModelConfig  # pyright: ignore[reportMissingImports]
+
+    c = open_weights(folder).config
+    return ModelConfig(
+        num_layers=c.num_hidden_layers,
+        vocab_size=c.vocab_size,
+        embed_dim=c.hidden_size,
+        hidden_dim=c.intermediate_size,
+        num_heads=c.num_attention_heads,
+        head_dim=c.head_dim,
+        num_kv_heads=c.num_key_value_heads,
+        rope_theta=int(c.rope_theta),
+        norm_eps=c.rms_norm_eps,
+        use_tied_embedding=c.tie_word_embeddings,
+    )
 
 
 def _load_network(folder: pathlib.Path) -> Any:

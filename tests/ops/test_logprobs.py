@@ -278,6 +278,25 @@ def test_memory_does_not_grow_with_T_times_V():
     assert largest["at_once", long] == long * vocabulary
 
 
+@pytest.mark.slow
+def test_at_131072_tokens_and_151936_words_the_temporaries_are_three_blocks_of_logits_and_what_each_token_adds():
+    width, vocabulary, chunk_size, short, long = 64, 151_936, 1024, 16_384, 131_072
+
+    def chunked(hidden, head, tokens):
+        return token_logprobs(hidden, head, tokens, chunk_size=chunk_size)
+
+    temp = {
+        length: compile_value_and_grad(chunked, length, width, vocabulary).memory_analysis().temp_size_in_bytes
+        for length in (short, long)
+    }
+    print({length: f"{size / 2**20:.0f} MiB" for length, size in temp.items()})
+    of_a_token = 4 * (2 * width + 8)  # hidden state and its gradient in chunks, and a few numbers
+    assert 0 <= temp[long] - temp[short] <= of_a_token * (long - short) < 4 * (long - short) * vocabulary / 1000
+    block, gradient = 4 * chunk_size * vocabulary, 4 * width * vocabulary
+    assert temp[long] <= 3 * block + gradient + of_a_token * long
+    assert temp[long] < 4 * long * vocabulary / 40  # 74 GiB
+
+
 @pytest.mark.parametrize(
     "hidden, head, tokens",
     [((2, 5, 4), (3, 7), (2, 5)), ((2, 5, 4), (4, 7), (2, 6)), ((2, 5, 4), (4, 7), (1, 5))],

@@ -2,7 +2,7 @@
 
 Autodiff writes the gradient of x @ w as (g^T x)^T. XLA's CPU backend then copies the transposed
 cotangent of every map to memory; x^T g copies the input, once for all maps that read it. One update
-of a small transformer on CPU takes half the time (benchmarks/update.py). Other backends choose
+of a small transformer on CPU takes half the time (benchmarks/linear.py). Other backends choose
 their own layouts and run either at the same cost.
 """
 
