@@ -30,7 +30,31 @@ def test_ids_that_are_split_are_found_where_they_lie_and_no_device_sees_the_whol
     assert "[40,6]" not in (program.as_text() or "")
 
 
-@pytest.mark.parametrize("layout", [None, "training"])
-def test_in_training_and_on_one_device_rows_are_looked_up_in_place(devices, layout):
-    layout = layout and make_layout(layout, devices, fsdp=2, context=2, tensor=2)
-    np.testing.assert_array_equal(jax.jit(functools.partial(look_up, layout=layout))(TABLE, TOKENS), TABLE[TOKENS])
+def test_in_training_no_device_sees_the_whole_table_and_what_a_token_learns_is_added_up_where_its_columns_lie(devices):
+    layout = make_layout("training", devices, fsdp=2, context=2, tensor=2)
+    table = np.concatenate([TABLE, TABLE[:, :2]], axis=1)  # 8 columns: 2 for each of four devices
+    tokens = np.concatenate([TOKENS, TOKENS[:, :1]], axis=1)
+    weights = np.random.default_rng(2).normal(size=(*tokens.shape, 8)).astype(np.float32)
+
+    def loss(table, tokens, weights):
+        found = look_up(table, tokens, layout)
+        return jnp.sum(found * weights), found
+
+    given = (
+        layout.sharding("vocab", "embed"),
+        layout.sharding("rows", "tokens"),
+        layout.sharding("rows", "tokens", None),
+    )
+    made = layout.sharding("vocab", "embed"), given[2]
+    step = jax.jit(jax.grad(loss, has_aux=True), in_shardings=given, out_shardings=made)
+    program = step.lower(table, tokens, weights).compile()
+    gradient, found = program(*jax.device_put((table, tokens, weights), given))
+    np.testing.assert_array_equal(found, table[tokens])
+    expected = np.zeros_like(table)
+    np.add.at(expected, tokens, weights)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-5)
+    assert "[40,8]" not in (program.as_text() or "") and "[20,8]" not in (program.as_text() or "")
+
+
+def test_on_one_device_rows_are_looked_up_in_place():
+    np.testing.assert_array_equal(jax.jit(functools.partial(look_up, layout=None))(TABLE, TOKENS), TABLE[TOKENS])
