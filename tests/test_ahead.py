@@ -43,6 +43,22 @@ def test_every_program_of_a_run_is_compiled_and_a_pool_that_is_too_large_is_refu
     assert not found["fits"] and "rollout.pages.count" in found["programs"]["decode"]["change"]
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs libtpu, which compiles for a TPU")
+def test_qwen3_30b_at_128k_with_1024_slots_of_40960_tokens_fits_a_v5p_128(tmp_path):
+    line = [sys.executable, "launch/plan.py", "compile", "--config=configs/qwen3_30b.py", "--topology=v5p:4x4x4"]
+    environment = runs.environment() | {"XLA_FLAGS": ""}
+    done = subprocess.run(
+        [*line, f"--workdir={tmp_path}"], cwd=runs.ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    (found,) = json.loads((tmp_path / "compiled.json").read_text())["slices"]
+    assert found["fits"], done.stdout
+    peaks = {name: row["peak"] / 2**30 for name, row in found["programs"].items()}
+    print(peaks)
+    assert peaks["train"] < 18 and peaks["decode"] < 62.6 and peaks["prefill"] < 62.6 and peaks["reshard"] < 4
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [

@@ -49,7 +49,13 @@ def test_T3_holds_where_rows_tokens_and_weights_are_all_split(devices):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "axes",
-    [{"data": 8, "fsdp": 1}, {"fsdp": 8}, {"data": 2, "fsdp": 2, "tensor": 2}, {"data": 2, "fsdp": 1, "context": 4}],
+    [
+        {"data": 8, "fsdp": 1},
+        {"fsdp": 8},
+        {"data": 2, "fsdp": 2, "tensor": 2},
+        {"data": 2, "fsdp": 4},
+        {"data": 2, "fsdp": 1, "context": 4},
+    ],
     ids=str,
 )
 def test_T3_the_update_does_not_depend_on_the_mesh(devices, axes):
@@ -59,7 +65,14 @@ def test_T3_the_update_does_not_depend_on_the_mesh(devices, axes):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "axes",
-    [{"fsdp": 8}, {"data": 2, "fsdp": 2, "tensor": 2}, {"fsdp": 2, "context": 4}, {"context": 2, "tensor": 2}],
+    [
+        {"data": 8, "fsdp": 1},
+        {"fsdp": 8},
+        {"data": 2, "fsdp": 2, "tensor": 2},
+        {"data": 2, "fsdp": 4},
+        {"fsdp": 2, "context": 4},
+        {"context": 2, "tensor": 2},
+    ],
     ids=str,
 )
 def test_T3_holds_with_experts(devices, axes):
