@@ -4,8 +4,10 @@ import dataclasses
 
 import pytest
 
+from configs import qwen3_30b
 from tests import runs
 from ulorl_jax.footprint import GIB, memory_terms
+from ulorl_jax.settings import Settings, on_devices
 from ulorl_jax.slices import assess, chip_of, describe_choice, describe_slice, table_of
 
 SETTINGS = runs.settings({"mesh.fsdp": 4})
@@ -13,7 +15,7 @@ TERMS = {term.name: term.per_device for term in memory_terms(SETTINGS)}
 
 
 def program(peak: float) -> dict:
-    return {"bytes": {"arguments": 5, "in_place": 3, "results": 2, "temporaries": 1, "peak": peak}, "seconds": 1.0}
+    return {"bytes": {"arguments": 5, "in_place": 3, "results": 2, "temporaries": peak, "peak": peak}, "seconds": 1.0}
 
 
 def test_beside_the_update_lie_the_decoders_weights_and_its_cache_and_beside_the_decoder_the_train_state():
@@ -59,3 +61,11 @@ def test_of_several_slices_those_that_fit_are_named_the_smallest_first():
                           for topology, size in (("v5e:2x2", 1), ("v5e:4x4", 1), ("v5e:2x4", 999)))  # fmt: skip
     assert describe_choice([large, none, small]) == "of 3 slices fit: v5e:2x2 (4 chips), v5e:4x4 (16 chips)"
     assert describe_choice([none]) == "of 1 slices fit: none"
+
+
+def test_what_takes_most_of_a_chip_is_named_with_what_makes_it_smaller():
+    settings = on_devices(Settings.from_dict(qwen3_30b.get_config().to_dict()), 64)
+    programs = {"train": program(20 * GIB), "decode": {"refused": "RESOURCE_EXHAUSTED", "seconds": 1.0}}
+    large = assess(settings, "v5e:8x8", programs)
+    for row in large["programs"].values():
+        assert row["change"].startswith("KV cache 60.00 GiB: fewer rollout.pages.count")

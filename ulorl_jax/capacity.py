@@ -16,7 +16,7 @@ from ulorl_jax.footprint import GIB, Term, memory_table, memory_terms
 from ulorl_jax.mesh import DECODING, TRAINING
 from ulorl_jax.roofline import KINDS, live_tokens, roofline
 from ulorl_jax.settings import Settings
-from ulorl_jax.slices import CHANGES
+from ulorl_jax.slices import CHANGES, TERM_CHANGES
 
 STATE = ("parameters", "optimizer", "decoder's weights", "KV cache")
 # What lies on a device while a program runs, by the names of `footprint.memory_terms`; temporaries come on top.
@@ -35,20 +35,6 @@ NAMES = {
     "decode": "decoding",
     "reshard": "handing over the weights",
     "warm_start": "the warm start (its rows are warm_start.rows x warm_start.row_length)",
-}
-_STATE_CHANGES = "a larger mesh.fsdp, or more chips"
-_ROW_CHANGES = "fewer train.rows_per_micro_batch, shorter train.row_lengths or a larger mesh.context"
-TERM_CHANGES = {
-    "parameters": _STATE_CHANGES,
-    "optimizer": _STATE_CHANGES,
-    "gradients": _STATE_CHANGES,
-    "residual stream": _ROW_CHANGES,
-    "attention": f"model.remat=full, {_ROW_CHANGES}",
-    "logits of a chunk": "a smaller train.logprob_chunk, fewer train.rows_per_micro_batch or a larger mesh.tensor",
-    "decoder's weights": "a larger mesh.tensor (of a mixture of experts: mesh.fsdp, too), or more chips",
-    "KV cache": "fewer rollout.pages.count (or rollout.slots, without pages), rollout.pages.dtype=int8, or more chips",
-    "KV of evaluation": "rollout.kv=recompute with rollout.recompute_every=1, or what makes the KV cache smaller",
-    "KV of copies": "fewer rollout.prefill_rows, or pages (rollout.pages.count)",
 }
 # Where a run was when a device refused it, by file and function; the innermost that is found says it.
 PLACES = {

@@ -26,6 +26,21 @@ CHANGES = {
     "reshard": "fewer rollout.pages.count, or more chips",
 }
 
+_STATE_CHANGES = "a larger mesh.fsdp, or more chips"
+_ROW_CHANGES = "fewer train.rows_per_micro_batch, shorter train.row_lengths or a larger mesh.context"
+TERM_CHANGES = {
+    "parameters": _STATE_CHANGES,
+    "optimizer": _STATE_CHANGES,
+    "gradients": _STATE_CHANGES,
+    "residual stream": _ROW_CHANGES,
+    "attention": f"model.remat=full, {_ROW_CHANGES}",
+    "logits of a chunk": "a smaller train.logprob_chunk, fewer train.rows_per_micro_batch or a larger mesh.tensor",
+    "decoder's weights": "a larger mesh.tensor (of a mixture of experts: mesh.fsdp, too), or more chips",
+    "KV cache": "fewer rollout.pages.count (or rollout.slots, without pages), rollout.pages.dtype=int8, or more chips",
+    "KV of evaluation": "rollout.kv=recompute with rollout.recompute_every=1, or what makes the KV cache smaller",
+    "KV of copies": "fewer rollout.prefill_rows, or pages (rollout.pages.count)",
+}
+
 
 def chip_of(topology: str) -> Chip:
     """The chips of a topology such as "v5p:4x4x4".
@@ -69,11 +84,13 @@ def assess(settings: Settings, topology: str, programs: dict[str, dict[str, Any]
     for name, program in programs.items():
         beside = sum(terms[term] for term in BESIDE[name])
         if "refused" in program:
-            rows[name] = {"beside": beside, "fits": False, "refused": program["refused"], "change": CHANGES[name]}
+            change = _change(name, terms, 0.0)
+            rows[name] = {"beside": beside, "fits": False, "refused": program["refused"], "change": change}
             continue
         total = beside + program["bytes"]["peak"]
         rows[name] = program["bytes"] | {"beside": beside, "total": total, "margin": memory - total}
-        rows[name] |= {"fits": total <= memory} | ({} if total <= memory else {"change": CHANGES[name]})
+        change = {} if total <= memory else {"change": _change(name, terms, program["bytes"]["temporaries"])}
+        rows[name] |= {"fits": total <= memory} | change
     live = live_tokens(settings)
     return {
         "topology": topology,
@@ -126,6 +143,15 @@ def describe_choice(slices: list[dict[str, Any]]) -> str:
     fitting = sorted((assessed for assessed in slices if assessed["fits"]), key=lambda assessed: assessed["chips"])
     names = ", ".join(f"{assessed['topology']} ({assessed['chips']} chips)" for assessed in fitting)
     return f"of {len(slices)} slices fit: {names or 'none'}"
+
+
+def _change(program: str, terms: dict[str, float], temporaries: float) -> str:
+    """What takes most of a chip while the program runs, and what makes it smaller."""
+    there = {term: terms[term] for term in ("parameters", "optimizer", "decoder's weights", "KV cache")}
+    largest = max(there, key=lambda term: there[term])
+    if temporaries > there[largest]:
+        return f"temporaries {temporaries / GIB:.2f} GiB: {CHANGES[program]}"
+    return f"{largest} {there[largest] / GIB:.2f} GiB: {TERM_CHANGES[largest]}"
 
 
 def _name(assessed: dict[str, Any]) -> str:
