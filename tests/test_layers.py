@@ -43,6 +43,7 @@ FLOORS = {
     "verifier_data": 5,
     "compiled": 1,
     "programs": 1,
+    "batches": 6,
     "footprint": 6,
     "verifier_settings": 6,
     "frontier": 6,

@@ -69,7 +69,6 @@ def describe_start(settings: Settings, mesh: jax.sharding.Mesh) -> str:
     Returns:
       Several lines.
     """
-    s = settings
     device = jax.local_devices()[0]
     count = jax.process_count()
     lines = [f"devices      {mesh.size} x {device.device_kind}, {count} process{'es' if count > 1 else ''}"]
@@ -78,15 +77,15 @@ def describe_start(settings: Settings, mesh: jax.sharding.Mesh) -> str:
     for axis in split:
         shares = [f"{phase} {', '.join(_split_over(axis, table)) or 'nothing'}" for phase, table in _TABLES.items()]
         lines.append(f"  {axis:<11}splits {'; '.join(shares)}")
-    terms = memory_terms(s)
+    terms = memory_terms(settings)
     lines += memory_table(terms)
     if limit := memory_limit(device):
         least = {NAMES[program]: sum(held(terms, program).values()) for program in CERTAIN}
         shown = ", ".join(f"{name} {size / GIB:.2f}" for name, size in least.items())
         lines.append(f"of {limit / GIB:.2f} GiB on each device at least: {shown}")
     if chip := KINDS.get(device.device_kind):
-        live = live_tokens(s)
-        floor = roofline(s, chip, mesh.size, live)
+        live = live_tokens(settings)
+        floor = roofline(settings, chip, mesh.size, live)
         lines.append(
             f"a step takes at least {floor['decode_s'] + floor['update_s']:.3g} s, with {live:,.0f} tokens in the "
             f"slots: {floor['decode_s']:.3g} s for a segment ({1e3 * floor['token_step_s']:.3g} ms per token), "
@@ -144,13 +143,14 @@ def explaining_exhaustion(settings: Settings, mesh: jax.sharding.Mesh) -> Iterat
     except jax.errors.JaxRuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        s = settings
         program = program_at(traceback.extract_tb(error.__traceback__))
         # Several processes might compile together only.
         again = program in PROGRAMS and jax.process_count() == 1
-        compiled = _compile_again(s, mesh, str(program)) if again else None
+        compiled = _compile_again(settings, mesh, str(program)) if again else None
         raise ValueError(
-            explain_exhaustion(str(error), program, memory_terms(s), compiled, memory_limit(jax.local_devices()[0]))
+            explain_exhaustion(
+                str(error), program, memory_terms(settings), compiled, memory_limit(jax.local_devices()[0])
+            )
         ) from error
 
 

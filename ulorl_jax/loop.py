@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
+from ulorl_jax.batches import count_tokens, deal, pack_groups, samples_of
 from ulorl_jax.capacity import check_memory, describe_start, explaining_exhaustion, memory_limit
 from ulorl_jax.clock import Clock, StopRequest
 from ulorl_jax.evaluate import evaluate
@@ -28,8 +29,7 @@ from ulorl_jax.io.progress import Progress
 from ulorl_jax.io.traces import write_lengths, write_trace
 from ulorl_jax.judging import Judging
 from ulorl_jax.mesh import reshard
-from ulorl_jax.ops.advantages import group_advantages
-from ulorl_jax.ops.packing import balance, fill_ratio, pack
+from ulorl_jax.ops.packing import balance, fill_ratio
 from ulorl_jax.parts import Parts, make_engine
 from ulorl_jax.processes import is_first, put
 from ulorl_jax.programs import Compilations
@@ -40,10 +40,9 @@ from ulorl_jax.rollout.segments import CONTINUOUS, SegmentRollout
 from ulorl_jax.summary import write_report
 from ulorl_jax.train.state import refuse_endless_skips, start_state, state_structs
 from ulorl_jax.train.step import batch_shardings
-from ulorl_jax.types import Group, Sample, TrainState, Verdict
+from ulorl_jax.types import Sample, TrainState, Verdict
 from ulorl_jax.warm_start import first_params
 
-_group_advantages = jax.jit(group_advantages, static_argnames=("ddof", "eps"))
 SHOWN = ("reward/mean", "entropy/mean", "dmmpt/masked_frac", "rollout/len_mean", "groups/informative", "time/step_s")
 
 
@@ -162,8 +161,8 @@ class _Loop:
         at.experience.add(judged, verdicts)
         released = at.experience.release()
         values |= rewards | self.update(released)
-        at.ledger.uninformative += _tokens(_samples(released.uninformative))
-        at.ledger.error += _tokens(released.errors)
+        at.ledger.uninformative += count_tokens(samples_of(released.uninformative))
+        at.ledger.error += count_tokens(released.errors)
         at.ledger.check(at.tokens_in_pools)
         at.step += 1
         with clock.phase("trace"):
@@ -200,14 +199,14 @@ class _Loop:
         if not groups:
             return values
         with self.clock.phase("pack"):
-            shares = _deal(groups, self.settings.train.updates_per_step)
-            batches = [self._pack(share) for share in shares]
+            shares = deal(groups, self.settings.train.updates_per_step)
+            batches = [pack_groups(share, self.settings) for share in shares]
             for name, share in (("pack/fill", fill_ratio), ("pack/balance", balance)):
                 values[name] = float(np.mean([share(batch) for batch in batches]))
             batches = [put(batch, self.batch_shardings) for batch in batches]
         with self.clock.phase("update"):
             scores = [parts.score(self.state.params, batch) if parts.score else None for batch in batches]
-            tokens = [_tokens(_samples(share)) for share in shares]
+            tokens = [count_tokens(samples_of(share)) for share in shares]
             updates = []
             for batch, first, count in zip(batches, scores, tokens, strict=True):
                 self.state, metrics = parts.train_step(self.state, batch, first)
@@ -280,28 +279,6 @@ class _Loop:
             return {"stopped": stop.requested}
         return write_report(self.parts, self.at, self.state, self.clock.totals, stop.requested, self.first_tokens_s)
 
-    def _pack(self, groups: Sequence[Group]):
-        samples = _samples(groups)
-        rewards = np.concatenate([group.rewards for group in groups])
-        ids = np.concatenate([np.full(len(group.samples), index) for index, group in enumerate(groups)])
-        loss, train = self.settings.loss, self.settings.train
-        # Padded with groups of their own to as many as there are slots, or every new number of samples would compile.
-        size = 1 << (max(len(samples), self.settings.rollout.slots) - 1).bit_length()
-        padding = np.arange(len(samples), size, dtype=np.int32)
-        advantages = _group_advantages(
-            np.append(rewards, np.zeros(len(padding), np.float32)),
-            np.append(ids, padding).astype(np.int32),
-            ddof=loss.advantage_ddof,
-            eps=loss.advantage_eps,
-        )
-        return pack(
-            samples,
-            np.asarray(advantages)[: len(samples)],
-            rewards,
-            lengths=train.row_lengths,
-            rows_per_micro_batch=train.rows_per_micro_batch,
-        )
-
     def _sync_weights(self) -> float:
         """Hands the decoder the newest weights; returns GiB of them on one device, which is what each is sent."""
         # Nothing decodes now. The old ones go first: a device does not hold both.
@@ -309,19 +286,6 @@ class _Loop:
         shardings, dtype = param_shardings(self.parts.engine.spec), self.settings.model.dtype
         self.policy = jax.block_until_ready(reshard(self.state.params, shardings, dtype))
         return sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(self.policy)) / GIB
-
-
-def _deal(groups: list[Group], hands: int) -> list[list[Group]]:
-    """Whole groups dealt into at most `hands` batches, none empty."""
-    return [groups[i::hands] for i in range(min(hands, len(groups)))]
-
-
-def _samples(groups: Sequence[Group]) -> list[Sample]:
-    return [sample for group in groups for sample in group.samples]
-
-
-def _tokens(samples: Sequence[Sample]) -> int:
-    return sum(sample.num_tokens for sample in samples)
 
 
 def _scores(step: int, values: dict[str, float]) -> str:
