@@ -107,3 +107,13 @@ def test_a_dry_run_prints_config_and_counts_and_starts_nothing(tmp_path):
     assert "30,532,122,624 (3,353,032,704 active per token)" in done.stdout
     assert "64 samples x 16,384 tokens = 1,048,576" in done.stdout
     assert "KV cache                    774.00       12.09" in done.stdout
+
+
+def test_a_device_has_logits_of_no_more_tokens_than_are_its_own():
+    def logits(**changes):
+        settings = runs.settings({"train.row_lengths": (4096,), "mesh.fsdp": 1, "mesh.context": 8} | changes)
+        return {term.name: term.per_device for term in memory_terms(settings)}["logits of a chunk"]
+
+    own = 4096 // 8
+    assert logits(**{"train.logprob_chunk": own}) == logits(**{"train.logprob_chunk": 4096})
+    assert logits(**{"train.logprob_chunk": own // 2}) == logits(**{"train.logprob_chunk": own}) / 2

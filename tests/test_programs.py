@@ -93,6 +93,23 @@ def test_a_folder_that_cannot_be_written_is_said_and_ends_nothing(tmp_path, monk
     assert "Not a directory" in said and jax.config.values["jax_compilation_cache_dir"] == before
 
 
+def test_a_folder_that_others_can_write_in_is_not_run_from(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+    before = jax.config.values["jax_compilation_cache_dir"]
+    try:
+        assert keep_programs() == ""
+        (folder,) = (tmp_path / "ulorl_jax/compiled").iterdir()
+        assert folder.stat().st_mode & 0o077 == 0
+        jax.config.update("jax_compilation_cache_dir", before)
+        folder.chmod(0o777)
+        assert "others can write in" in keep_programs()
+        assert jax.config.values["jax_compilation_cache_dir"] == before
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+
+
 def test_the_tests_keep_their_programs_in_the_checkout():
     home = pathlib.Path.home() / ".cache" / "ulorl_jax"
     for env in (os.environ, runs.environment()):

@@ -91,7 +91,8 @@ def memory_terms(settings: Settings) -> list[Term]:
     tokens = (m.num_hidden_layers, rows_together, max(s.train.row_lengths))
     # Of a chunk each device holds those of its own tokens, with the whole vocabulary; of so many rows:
     rows_of_logits = rows_together * max(s.mesh.context, 1) * max(s.mesh.tensor, 1)
-    logits = (rows_of_logits, s.train.logprob_chunk, m.vocab_size)
+    own = -(-max(s.train.row_lengths) // (max(s.mesh.context, 1) * max(s.mesh.tensor, 1)))
+    logits = (rows_of_logits, min(s.train.logprob_chunk, own), m.vocab_size)
     # Output and logarithm of the sum of every query.
     attended = (*tokens, m.num_attention_heads, m.head_dim + 4 / width)
     attention = array(attended, (None, "rows", "tokens", "heads", None), width, TRAINING)

@@ -34,8 +34,11 @@ def keep_programs() -> str:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
+        about = folder.stat()
     except OSError as error:
         return f"compiled programs are not kept: {folder} cannot be written ({error.strerror})"
+    if about.st_uid != os.getuid() or about.st_mode & 0o022:
+        return f"compiled programs are not kept: others can write in {folder} (chmod 700, or delete it)"
     jax.config.update("jax_compilation_cache_dir", str(folder))
     return ""
 

@@ -210,6 +210,17 @@ def test_a_batch_that_is_not_finite_changes_nothing_and_is_counted(bad):
     jax.tree.map(np.testing.assert_array_equal, host(state.params), host(clean.params))
 
 
+def test_an_update_that_would_make_weights_infinite_changes_nothing_though_loss_and_gradient_are_finite():
+    optimizer = make_optimizer(make_optimizer_settings(learning_rate=1e38, eps=1e-3, weight_decay=1e3, clip_norm=1.0))
+    settings = StepSettings(temperature=0.85, logprob_chunk=20)
+    step = make_train_step(CONFIG, objective, optimizer, make_layout("training"), settings)
+    state = start_state(make_state().params, CONFIG, optimizer, make_layout("training"))
+    before = host(state)
+    state, metrics = step(state, make_batch(), None)
+    assert int(metrics["train/skipped"]) == 1 and np.isfinite(metrics["train/grad_norm"])
+    jax.tree.map(np.testing.assert_array_equal, host(state.params), before.params)
+
+
 def test_the_state_is_donated():
     state = make_state()
     step_of()(state, make_batch(), None)

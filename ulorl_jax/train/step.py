@@ -135,7 +135,7 @@ def make_train_step(
 
         def evaluate(i):
             scores = None if first is None else Scores(first.logp[i], first.entropy)
-            (_, (metrics, sums, worst)), grads = grad(weights, _micro_batch(batch, i), scores, state.step)
+            (_, (metrics, sums, worst)), grads = grad(weights, _micro_batch(batch, i, layout), scores, state.step)
             return grads, metrics, sums, worst
 
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, jnp.float32), jax.eval_shape(evaluate, 0))
@@ -149,8 +149,8 @@ def make_train_step(
         norm = optax.global_norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        # A norm is finite when every number in the tree is. Known before the update, so that this is done in place.
-        finite = jnp.isfinite(norm) & jnp.isfinite(sums["loss"])
+        # A norm is finite when every number in the tree is.
+        finite = jnp.isfinite(norm) & jnp.isfinite(sums["loss"]) & jnp.isfinite(optax.global_norm(params))
         params, opt_state = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old), (params, opt_state), (state.params, state.opt_state)
         )
@@ -188,7 +188,7 @@ def make_score(config: Qwen3Config, layout: Layout, settings: StepSettings) -> C
     def score(params, batch: Batch) -> Scores:
         def add(i, carry):
             all_logp, total = carry
-            micro = _micro_batch(batch, i)
+            micro = _micro_batch(batch, i, layout)
             logp, entropy = logprobs(params, micro)
             return all_logp.at[i].set(logp), total + masked_sum(entropy, micro.mask)
 
@@ -245,8 +245,10 @@ def _split_logprobs(hidden, head, tokens, layout, chosen):
     return logp, entropy
 
 
-def _micro_batch(batch: Batch, i) -> Batch:
-    return dataclasses.replace(batch, **{name: getattr(batch, name)[i] for name in PER_TOKEN})
+def _micro_batch(batch: Batch, i, layout: Layout) -> Batch:
+    """One of them, the tokens of a row together again: what is read of a token is little."""
+    rows = {name: layout.constrain(getattr(batch, name)[i], "rows", None) for name in PER_TOKEN}
+    return dataclasses.replace(batch, **rows)
 
 
 def _drift(logp, micro: Batch, step) -> tuple[Metrics, jax.Array]:
