@@ -6,12 +6,14 @@ of a small transformer on CPU takes half the time (benchmarks/linear.py). Other 
 their own layouts and run either at the same cost.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from jax.experimental.layout import Layout as ArrayLayout
 from jax.experimental.layout import with_layout_constraint
 
-from ulorl_jax.mesh import Layout
+from ulorl_jax.mesh import Layout, gather
 
 
 @jax.custom_vjp
@@ -40,23 +42,41 @@ def _backward(saved, g):
 linear.defvjp(_forward, _backward)
 
 
-def column_parallel(x: jax.Array, w: jax.Array, axis: str, layout: Layout | None) -> jax.Array:
-    """x @ w where w's columns may be split over the mesh.
+def column_parallel(
+    x: jax.Array, weights: Sequence[jax.Array], axes: Sequence[str], layout: Layout | None
+) -> tuple[jax.Array, ...]:
+    """x @ w for every w of weights, whose columns may be split over the mesh.
 
-    Where they are split over mesh axes that rows are split over too (decoding), the rows go to the columns, and what
-    each of these says of them comes back: weights stay where they are.
+    In training every device gathers the rows of its own columns, and what they learn is added up and split again: left
+    to itself, XLA gathers the tokens of all devices instead. In decoding weights stay where they are: where columns are
+    split over mesh axes that rows are split over too, the rows go to the columns, and what each of these says of them
+    comes back.
 
     Args:
       x: `[B, T, D]`.
-      w: `[D, F]`, of the same dtype.
-      axis: the logical axis of F.
-      layout: where everything lies; in training, or None: wherever the compiler puts it.
+      weights: each `[D, F]`, of the same dtype.
+      axes: the logical axis of each one's F.
+      layout: where everything lies; None: on one device, or wherever the compiler puts it.
 
     Returns:
-      `[B, T, F]`, F split as the layout does where B is.
+      `[B, T, F]` of each, F split as the layout does where B is.
     """
-    if layout is None or layout.phase == "training":
-        return linear(x, w)
+    if layout is None:
+        return tuple(linear(x, w) for w in weights)
+    if layout.phase == "decoding":
+        return tuple(_rows_to_columns(x, w, axis, layout) for w, axis in zip(weights, axes, strict=True))
+    if layout.mesh.size == 1:
+        return tuple(linear(x, w) for w in weights)
+
+    def part(x, *weights):
+        return tuple(linear(x, gather(w, layout.names("embed"), 0)) for w in weights)
+
+    given = layout.sharding("rows", "tokens", None).spec, *(layout.sharding("embed", axis).spec for axis in axes)
+    made = tuple(layout.sharding("rows", "tokens", axis).spec for axis in axes)
+    return jax.shard_map(part, mesh=layout.mesh, in_specs=given, out_specs=made, check_vma=False)(x, *weights)
+
+
+def _rows_to_columns(x, w, axis, layout):
     shared, on_tpu = layout.shared(axis), layout.mesh.devices.flat[0].platform == "tpu"
     if not shared and not on_tpu:
         return linear(x, w)
@@ -84,7 +104,22 @@ def row_parallel(x: jax.Array, w: jax.Array, axis: str, layout: Layout | None) -
     Returns:
       `[B, T, D]`.
     """
-    if layout is None or not (shared := layout.shared(axis)):
+    if layout is None or layout.mesh.size == 1:
+        return linear(x, w)
+    if layout.phase == "decoding":
+        return _columns_to_rows(x, w, axis, layout)
+
+    def part(x, w):
+        out = linear(x, gather(w, layout.names("embed"), 1))
+        return jax.lax.psum(out, layout.names(axis)) if layout.ways(axis) > 1 else out
+
+    given = layout.sharding("rows", "tokens", axis).spec, layout.sharding(axis, "embed").spec
+    made = layout.sharding("rows", "tokens", None).spec
+    return jax.shard_map(part, mesh=layout.mesh, in_specs=given, out_specs=made, check_vma=False)(x, w)
+
+
+def _columns_to_rows(x, w, axis, layout):
+    if not (shared := layout.shared(axis)):
         return linear(x, w)
     others = tuple(name for name in layout.names(axis) if name not in shared)
 

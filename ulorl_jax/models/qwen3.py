@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from ulorl_jax.mesh import Layout
 from ulorl_jax.models.block_attention import RESIDUAL
 from ulorl_jax.models.embedding import look_up
-from ulorl_jax.models.linear import column_parallel, linear, row_parallel
+from ulorl_jax.models.linear import column_parallel, row_parallel
 from ulorl_jax.models.moe import moe_mlp
 from ulorl_jax.models.packed_attention import attend_packed
 from ulorl_jax.models.rms_norm import rms_norm
@@ -189,19 +189,20 @@ def _run(params, config, tokens, positions, attend, cache, layout):
         w = jax.tree.map(lambda p: p.astype(c.dtype), weights)
         h = rms_norm(x, w["attention_norm"], c.rms_norm_eps)
 
-        def heads(name, axis):  # separate projections: a fused one, split, aborts XLA:TPU in the backward pass
-            return column_parallel(h, w[name], axis, layout).reshape(batch, length, -1, c.head_dim)
-
-        q = apply_rope(rms_norm(heads("q", "heads"), w["q_norm"], c.rms_norm_eps), cos, sin) * c.head_dim**-0.5
-        k = apply_rope(rms_norm(heads("k", "kv_heads"), w["k_norm"], c.rms_norm_eps), cos, sin)
-        attended, cache = attend(q, k, heads("v", "kv_heads"), cache, index)
+        # Separate projections: a fused one, split, aborts XLA:TPU in the backward pass.
+        projected = column_parallel(h, (w["q"], w["k"], w["v"]), ("heads", "kv_heads", "kv_heads"), layout)
+        q, k, v = (heads.reshape(batch, length, -1, c.head_dim) for heads in projected)
+        q = apply_rope(rms_norm(q, w["q_norm"], c.rms_norm_eps), cos, sin) * c.head_dim**-0.5
+        k = apply_rope(rms_norm(k, w["k_norm"], c.rms_norm_eps), cos, sin)
+        attended, cache = attend(q, k, v, cache, index)
         x = x + row_parallel(attended.reshape(batch, length, -1), w["o"], "heads", layout)
         h = rms_norm(x, w["mlp_norm"], c.rms_norm_eps)
         if c.num_experts:
             experts = (w["router"], w["gate"], w["up"], w["down"])
             out = moe_mlp(h, *experts, top_k=c.num_experts_per_tok, renormalise=c.norm_topk_prob, layout=layout)
         else:
-            out = linear(jax.nn.silu(linear(h, w["gate"])) * linear(h, w["up"]), w["down"])
+            gate, up = column_parallel(h, (w["gate"], w["up"]), ("mlp", "mlp"), layout)
+            out = row_parallel(jax.nn.silu(gate) * up, w["down"], "mlp", layout)
         return (constrain(x + out, "rows", "tokens", None), cache), None
 
     if isinstance(params["layers"], tuple):

@@ -128,23 +128,27 @@ def make_train_step(
         return loss, (metrics, sums | {"loss": loss}, worst)
 
     def train_step(state: TrainState, batch: Batch, first: Scores | None):
-        grad = jax.value_and_grad(loss_of, has_aux=True)
-        # Cast once, as the decoder has them: XLA would do it before the scans anyway, and gradients are as narrow until
-        # they are added up. Those of the embedding are a sum over many tokens each.
-        weights = jax.tree.map(lambda p: p.astype(config.dtype), state.params) | {"embed": state.params["embed"]}
-
         def evaluate(i):
+            """The loss of a micro-batch, a function that adds its gradient to what it is given, and what is known."""
             scores = None if first is None else Scores(first.logp[i], first.entropy)
-            (_, (metrics, sums, worst)), grads = grad(weights, _micro_batch(batch, i, layout), scores, state.step)
-            return grads, metrics, sums, worst
-
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, jnp.float32), jax.eval_shape(evaluate, 0))
+            micro = _micro_batch(batch, i, layout)
+            return jax.vjp(lambda params: loss_of(params, micro, scores, state.step), state.params, has_aux=True)
 
         def accumulate(i, total):
-            new = evaluate(i)
-            return (*jax.tree.map(jnp.add, total[:3], new[:3]), jnp.maximum(total[3], new[3]))
+            grads, known = total
+            loss, pull, (*sums, worst) = evaluate(i)
+            # Every layer's gradient is added in its place as the backward pass comes by: those of all layers of one
+            # micro-batch never stand beside the sums.
+            refs = jax.tree.map(jax.new_ref, grads)
+            pull.with_refs(refs)(jnp.ones_like(loss))
+            *before, largest = known
+            return jax.tree.map(jax.freeze, refs), (*jax.tree.map(jnp.add, before, sums), jnp.maximum(largest, worst))
 
-        grads, metrics, sums, worst = jax.lax.fori_loop(0, batch.num_micro_batches, accumulate, zeros)
+        def zeros(shapes):
+            return jax.tree.map(lambda s: jnp.zeros(s.shape, jnp.float32), shapes)
+
+        start = zeros(state.params), zeros(jax.eval_shape(lambda: evaluate(0)[2]))
+        grads, (metrics, sums, worst) = jax.lax.fori_loop(0, batch.num_micro_batches, accumulate, start)
         grads = jax.lax.with_sharding_constraint(grads, shardings.params)
         norm = optax.global_norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
