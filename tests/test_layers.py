@@ -56,6 +56,7 @@ FLOORS = {
     "slices": 8,
     "ahead": 8,
     "evaluation": 8,
+    "inspection": 8,
     "preparation": 8,
     "verifier_training": 8,
     "summary": 8,

@@ -89,7 +89,7 @@ def read_trace(workdir: str | os.PathLike[str], step: int) -> list[dict[str, Any
     """
     steps = traced_steps(workdir)
     if step not in steps:
-        there = f"there are traces of the steps {_ranges(steps)}" if steps else "it has none: traces_per_step was 0, or"
+        there = f"there are traces of the steps {ranges(steps)}" if steps else "it has none: traces_per_step was 0, or"
         there += "" if steps else " no group has been released yet"
         raise ValueError(f"{workdir} has no trace of step {step}; {there}")
     rows = read_rows(pathlib.Path(workdir) / "rollouts" / f"step_{step:06}.jsonl")
@@ -153,12 +153,12 @@ def _rounded(nats: np.ndarray) -> list[float | None]:
     return [round(x, 4) if math.isfinite(x) else None for x in nats.tolist()]
 
 
-def _ranges(steps: Sequence[int]) -> str:
+def ranges(numbers: Sequence[int]) -> str:
     """1-3, 7: ascending numbers, those without a gap together."""
     parts: list[list[int]] = []
-    for step in steps:
-        if parts and step == parts[-1][-1] + 1:
-            parts[-1] = [parts[-1][0], step]
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1] = [parts[-1][0], number]
         else:
-            parts.append([step])
+            parts.append([number])
     return ", ".join("-".join(map(str, part)) for part in parts)
