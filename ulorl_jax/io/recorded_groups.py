@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pathlib
+import zipfile
 from collections.abc import Container, Sequence
 
 import numpy as np
@@ -65,7 +66,7 @@ def read_groups(workdir: str | os.PathLike[str], step: int) -> list[Group]:
             arrays = dict(file)
         about, rewards = json.loads(arrays.pop("about").tobytes()), arrays.pop("rewards")
         samples = iter(decode_samples(about["samples"], arrays))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{path} holds no groups of a step ({type(error).__name__}: {error}); copy it again"
         ) from error
