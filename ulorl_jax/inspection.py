@@ -30,9 +30,7 @@ def show(run: Path, step: int | None, sample: int | None) -> None:
     if not steps:
         written = read_json(run / "config.json").get("traces_per_step")
         why = "it ran with traces_per_step=0" if written == 0 else "no group has been released yet"
-        raise ValueError(
-            f"{run} has no traces: {why}; a run writes them into rollouts/ with --config.traces_per_step=8"
-        )
+        raise ValueError(f"{run} has no traces: {why}; with traces_per_step=8 a run writes some into rollouts/")
     if step is None:
         if sample is not None:
             raise ValueError(f"--sample={sample} wants --step=N too, the step whose trace has it")
