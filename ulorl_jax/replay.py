@@ -64,7 +64,8 @@ def replay(settings: Settings, workdir: Path) -> dict[str, Any]:
             state = jax.block_until_ready(saved.read(like))
         updated = update(trainer, state, groups, clock)
     values = updated.values | {"policy/step": float(updated.state.step)} | clock.end_step()
-    recorded = next((row for row in read_metrics(run / "metrics.jsonl") if row["step"] == step), {})
+    rows = read_metrics(run / "metrics.jsonl") if (run / "metrics.jsonl").is_file() else []
+    recorded = next((row for row in rows if row["step"] == step), {})
     changed = _changes(read_json(run / "config.json"), json.loads(json.dumps(dataclasses.asdict(s))))
     shown = [name for name in updated.values if not name.startswith("time/") and name != _COMPILES]
     differ = [name for name in shown if name in recorded and repr(recorded[name]) != repr(values[name])]

@@ -94,7 +94,8 @@ def tell_masked(traced: TracedSample, masked: Mapping[int, float], loss: LossSet
 
 def programs(parts: Parts) -> int:
     """Compiled for `look` so far."""
-    return 0 if parts.score_tokens is None else parts.score_tokens._cache_size()  # pyright: ignore
+    score: Any = parts.score_tokens
+    return score._cache_size() if score else 0
 
 
 def _with_mastered(traced: TracedSample, tau: float) -> TracedSample:
