@@ -126,14 +126,10 @@ def test_a_folder_without_traces_is_refused_with_the_reason(run, tmp_path):
         show(run, None, None)
 
 
-def test_the_script_lists_the_steps_and_answers_a_mistake_in_a_line(run):
-    def said(*arguments: str) -> tuple[str, str]:
-        line = [sys.executable, "launch/inspect.py", *arguments]
-        done = subprocess.run(line, cwd=runs.ROOT, env=runs.environment(), capture_output=True, text=True, timeout=120)
-        return done.stdout, done.stderr
-
-    assert said(str(run))[0] == f"{run}: traces of 1 steps: 12; --step=12 shows the newest\n"
-    assert said(str(run), "--step=3")[1].startswith("error: ")
+def test_the_script_lists_the_steps(run):
+    line = [sys.executable, "launch/inspect.py", str(run)]
+    done = subprocess.run(line, cwd=runs.ROOT, env=runs.environment(), capture_output=True, text=True, timeout=120)
+    assert done.stdout == f"{run}: traces of 1 steps: 12; --step=12 shows the newest\n", done.stderr
 
 
 def test_no_script_takes_launch_inspect_for_python_s_own_module():
