@@ -19,6 +19,7 @@ compiles and is not counted. Prints a table, writes update.json and update.png:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -217,20 +218,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     processes: dict[str, Process] = {}
     at_rest: dict[str, float] = {}
     left_out: dict[str, str] = {}
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as ends:
         folder = pathlib.Path(temporary) / "weights"
         write_folder(folder, MODEL, work)
         settings = run_settings(folder, work)
         for arm in given.arms.split(","):
             process = Process(arm, folder)
+            ends.callback(process.close)
             if "left_out" in process.started:
                 left_out[arm] = process.started["left_out"]
-                process.close()
             else:
                 processes[arm], at_rest[arm] = process, process.started["at_rest"] / GIB
         said, speeds = measure(processes, given.rounds, left_out)
-        for process in processes.values():
-            process.close()
     speed, sizes = statistics.median(speeds), [given.prompt + len(output) for output in work.outputs]
     flops = sum(update_flops(settings, size, size) for size in sizes)
     floor_s = flops / speed

@@ -11,7 +11,6 @@ from configs import qwen3_30b
 from launch.cli import errors_for_people
 from tests import runs
 from ulorl_jax.capacity import (
-    HELD,
     PLACES,
     TERM_CHANGES,
     check_memory,
@@ -21,7 +20,7 @@ from ulorl_jax.capacity import (
     program_at,
 )
 from ulorl_jax.compiled import Memory, is_out_of_memory
-from ulorl_jax.footprint import GIB, describe, memory_terms
+from ulorl_jax.footprint import GIB, PHASES, describe, memory_terms
 from ulorl_jax.loop import run
 from ulorl_jax.mesh import make_mesh
 from ulorl_jax.parts import make_parts
@@ -57,7 +56,7 @@ def test_the_table_of_a_dry_run_and_of_the_start_is_one(devices):
 def test_every_term_has_its_advice_and_lies_somewhere():
     kept = dataclasses.replace(PAGED, rollout=dataclasses.replace(PAGED.rollout, kv="keep"))
     names = {term.name for s in (ON_256, PAGED, kept) for term in memory_terms(s)}
-    assert names == set(TERM_CHANGES) == {name for names in HELD.values() for name in names}
+    assert names == set(TERM_CHANGES) == {name for phase in PHASES.values() for name in phase.held}
 
 
 def test_a_run_that_fills_its_devices_starts_and_one_byte_less_refuses_it_with_the_largest_term():

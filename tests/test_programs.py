@@ -93,6 +93,14 @@ def test_a_folder_that_cannot_be_written_is_said_and_ends_nothing(tmp_path, monk
     assert "Not a directory" in said and jax.config.values["jax_compilation_cache_dir"] == before
 
 
+def test_a_folder_that_depends_on_where_one_stands_is_not_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "caches")
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+    monkeypatch.chdir(tmp_path)
+    assert "must be absolute, got caches" in keep_programs() and not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_others_can_write_in_is_not_run_from(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)

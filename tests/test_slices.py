@@ -30,6 +30,12 @@ def test_beside_the_update_lie_the_decoders_weights_and_its_cache_and_beside_the
     assert describe_slice(made)[-1] == "v5e:2x2 (4 chips of 15.8 GiB, fsdp 4): fits"
 
 
+def test_a_kept_cache_lies_beside_the_decoder_of_an_evaluation():
+    kept = runs.settings({"mesh.fsdp": 4, "rollout.kv": "keep"})
+    rows = [assess(s, "v5e:2x2", {"decode": program(GIB)})["programs"]["decode"] for s in (SETTINGS, kept)]
+    assert rows[1]["beside"] - rows[0]["beside"] == TERMS["KV cache"] > 0
+
+
 def test_one_program_that_is_too_large_is_enough_and_its_row_says_what_to_change():
     made = assess(SETTINGS, "v5e:2x2", {"train": program(16 * GIB), "decode": program(GIB)})
     assert not made["fits"] and made["programs"]["decode"]["fits"]

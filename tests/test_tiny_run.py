@@ -186,10 +186,11 @@ def test_eight_devices_give_the_run_of_one(tmp_path, task):
 
 @pytest.mark.slow
 def test_the_tiny_task_is_learned_visibly_better_than_its_warm_start(tmp_path):
-    """With half the warm start and a third of the steps of configs/tiny.py."""
-    overrides = {"steps": 25, "warm_start.steps": 400, "warm_start.optimizer.decay_steps": 400, "evaluation.every": 25}
-    process = runs.start_command(tmp_path / "run", runs.command(tmp_path / "run", overrides))
-    summary = runs.summary_of(process, tmp_path / "run")
-    # 256 questions: one standard error of a difference is 0.04. Measured: 0.42 to 0.66, greedy 0.43 to 0.93.
+    """The warm start of configs/tiny.py and 40 of its 100 steps."""
+    workdir = tmp_path / "run"
+    process = runs.start_command(workdir, runs.command(workdir, {"steps": 40, "evaluation.every": 40}))
+    summary = runs.summary_of(process, workdir)
+    # 256 questions: one standard error of a difference is 0.04. Measured, of three seeds: 0.24 to 0.29, greedy 0.30 to
+    # 0.38; with half the warm start, two of four seeds had learned nothing by then.
     assert summary["heldout/sampled"] > summary["heldout/sampled_start"] + 0.12
-    assert summary["heldout/greedy"] > summary["heldout/greedy_start"] + 0.25
+    assert summary["heldout/greedy"] > summary["heldout/greedy_start"] + 0.15

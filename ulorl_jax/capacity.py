@@ -12,21 +12,12 @@ import jax
 
 from ulorl_jax.ahead import PROGRAMS, programs
 from ulorl_jax.compiled import Memory, is_out_of_memory, memory_of
-from ulorl_jax.footprint import GIB, Term, memory_table, memory_terms
+from ulorl_jax.footprint import GIB, Term, held, memory_table, memory_terms
 from ulorl_jax.mesh import DECODING, TRAINING
 from ulorl_jax.roofline import KINDS, live_tokens, roofline
 from ulorl_jax.settings import Settings
 from ulorl_jax.slices import CHANGES, TERM_CHANGES
 
-STATE = ("parameters", "optimizer", "decoder's weights", "KV cache")
-# What lies on a device while a program runs, by the names of `footprint.memory_terms`; temporaries come on top.
-HELD = {
-    "train": (*STATE, "gradients", "residual stream", "attention", "logits of a chunk"),
-    "prefill": (*STATE, "KV of evaluation", "KV of copies"),
-    "decode": (*STATE, "KV of evaluation"),
-    "reshard": STATE,
-    "warm_start": ("parameters", "optimizer", "gradients", "KV cache"),  # its rows are not among the terms
-}
 # Of prefill the compiler may need less than the hand count of copies, so nothing is refused for it.
 CERTAIN = ("train", "decode", "reshard")
 NAMES = {
@@ -96,16 +87,6 @@ def describe_start(settings: Settings, mesh: jax.sharding.Mesh) -> str:
     return "\n".join(lines)
 
 
-def held(terms: Sequence[Term], program: str) -> dict[str, float]:
-    """Bytes of a device by hand count while a program runs, by the names of the terms.
-
-    Args:
-      terms: from `memory_terms`, of a mesh without -1.
-      program: a key of `HELD`.
-    """
-    return {term.name: HELD[program].count(term.name) * (term.per_device or 0.0) for term in terms}
-
-
 def check_memory(terms: Sequence[Term], limit: float | None) -> None:
     """Refuses a run that cannot fit, before anything is allocated.
 
@@ -157,7 +138,7 @@ def explaining_exhaustion(settings: Settings, mesh: jax.sharding.Mesh) -> Iterat
 
 
 def program_at(stack: Sequence[traceback.FrameSummary]) -> str | None:
-    """Which program was at work, a key of `HELD`; None where the stack does not tell.
+    """Which program was at work, a key of `footprint.PHASES`; None where the stack does not tell.
 
     Args:
       stack: of an error, outermost first.

@@ -38,6 +38,40 @@ class Term:
     note: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """What lies on a device while one of the run's programs works, by the names of the terms.
+
+    Attributes:
+      given: its arguments; an update and a segment write theirs in place.
+      made: what it makes, or holds meanwhile.
+      beside: what lies there and is not touched. Nothing is moved to the host.
+    """
+
+    given: tuple[str, ...]
+    made: tuple[str, ...]
+    beside: tuple[str, ...]
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """All of it."""
+        return self.given + self.made + self.beside
+
+
+_STATE = ("parameters", "optimizer")
+_DECODER = ("decoder's weights", "KV cache")
+_ROWS = ("residual stream", "attention", "logits of a chunk")
+PHASES = {
+    "train": Phase(_STATE, ("gradients", *_ROWS), _DECODER),
+    "decode": Phase(_DECODER, (), (*_STATE, "KV of evaluation")),
+    "prefill": Phase(_DECODER, ("KV of copies",), (*_STATE, "KV of evaluation")),
+    # The decoder's old weights are gone before the new ones are made.
+    "reshard": Phase(("parameters",), ("decoder's weights",), ("optimizer", "KV cache")),
+    # Its rows, warm_start.rows x warm_start.row_length, are not among the terms.
+    "warm_start": Phase(_STATE, ("gradients",), ("KV cache",)),
+}
+
+
 def parameter_count(config: Qwen3Config) -> tuple[int, int]:
     """Parameters of the network, and how many of them one token meets (all of them where it is dense).
 
@@ -119,6 +153,16 @@ def memory_terms(settings: Settings) -> list[Term]:
         *([Term("KV of evaluation", *kv, "beside the kept one")] if s.rollout.segment_settings.keeps_cache else []),
         *(Term("KV of copies", *size, "prompts of groups, at one time") for size in copied),
     ]
+
+
+def held(terms: Sequence[Term], program: str) -> dict[str, float]:
+    """Bytes of a device by hand count while a program works, by the names of the terms.
+
+    Args:
+      terms: from `memory_terms`, of a mesh without -1.
+      program: a key of `PHASES`.
+    """
+    return {term.name: PHASES[program].held.count(term.name) * (term.per_device or 0.0) for term in terms}
 
 
 def describe(settings: Settings) -> str:

@@ -30,6 +30,8 @@ def keep_programs() -> str:
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:  # which jax reads itself
         return ""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if not os.path.isabs(home):  # "~" without a home, or a relative path, would be in whatever folder this is
+        return f"compiled programs are not kept: the cache folder must be absolute, got {home} (set XDG_CACHE_HOME)"
     folder = pathlib.Path(home) / "ulorl_jax" / "compiled" / _machine()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -6,19 +6,11 @@ import dataclasses
 import math
 from typing import Any
 
-from ulorl_jax.footprint import GIB, memory_terms
+from ulorl_jax.footprint import GIB, PHASES, memory_terms
 from ulorl_jax.roofline import CHIPS, Chip, live_tokens, roofline
 from ulorl_jax.settings import Settings, on_devices
 from ulorl_jax.typed import choose
 
-# Resident terms that are no argument of a program, by the names of `footprint.memory_terms`: the train state stays
-# while the decoder works, and the decoder's weights and cache while the update does.
-BESIDE = {
-    "train": ("decoder's weights", "KV cache"),
-    "decode": ("parameters", "optimizer"),
-    "prefill": ("parameters", "optimizer"),
-    "reshard": ("optimizer", "KV cache"),  # the decoder's old weights are gone before the new ones are made
-}
 CHANGES = {
     "train": "shorter train.row_lengths, fewer train.rows_per_micro_batch, a larger mesh.context or more chips",
     "decode": "fewer rollout.pages.count or rollout.slots, rollout.pages.dtype=int8, or more chips",
@@ -82,7 +74,7 @@ def assess(settings: Settings, topology: str, programs: dict[str, dict[str, Any]
     terms = {term.name: float(term.per_device or 0.0) for term in memory_terms(settings)}
     rows = {}
     for name, program in programs.items():
-        beside = sum(terms[term] for term in BESIDE[name])
+        beside = sum(terms.get(term, 0.0) for term in PHASES[name].beside)
         if "refused" in program:
             change = _change(name, terms, 0.0)
             rows[name] = {"beside": beside, "fits": False, "refused": program["refused"], "change": change}

@@ -148,6 +148,16 @@ def test_float32_is_rounded_to_bfloat16_as_numpy_rounds_it_both_ways(tmp_path):
     assert_same(read_hf_weights(tmp_path / "b", PLACES, like(dtype=jnp.bfloat16)), low)
 
 
+def test_a_value_that_float16_cannot_hold_names_its_tensor_and_leaves_no_folder(tmp_path):
+    params = make_params()
+    params["layers"]["norm"][1, 2] = 65504.0
+    write_hf_weights(tmp_path / "fits", PLACES, put(params, "one device"), dtype="float16", config={})
+    params["layers"]["norm"][1, 2] = -65520.0  # the first that rounds to no finite number
+    with pytest.raises(ValueError, match="1.norm has values beyond 65504"):
+        write_hf_weights(tmp_path / "not", PLACES, put(params, "one device"), dtype="float16", config={})
+    assert [path.name for path in tmp_path.iterdir()] == ["fits"]
+
+
 def test_side_files_are_copied_and_a_folder_that_holds_something_is_left_alone(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
     params, folder = put(make_params(), "one device"), tmp_path / "hf"

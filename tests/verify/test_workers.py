@@ -1,35 +1,29 @@
-"""verify.workers: results in order whatever the items do, and no worker that outlives, outgrows or outwaits."""
+"""verify.workers: results in order whatever the items do, and no worker that outgrows or outwaits."""
 
-import contextlib
 import ctypes
-import importlib
 import os
 import pathlib
 import random
-import re
 import signal
-import subprocess
-import sys
-import tempfile
-import threading
 import time
 
 import pytest
 
 from tests.verify import worker_tasks
-from ulorl_jax.verify import worker as program
-from ulorl_jax.verify import workers
-from ulorl_jax.verify.workers import Result, WorkerPool
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-DEADLINE = 0.5  # of a hasty pool: what a test of lateness costs
-LATE = Result(None, "took longer than 0.5 s")
-GUARD = 30.0  # seconds until a test that hangs fails
-on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc, and the kernel's help")
-
-
-def new_pool(function=worker_tasks.act, workers=2, deadline_s=GUARD, memory_mb=None) -> WorkerPool:
-    return WorkerPool(function, workers=workers, deadline_s=deadline_s, memory_mb=memory_mb)
+from tests.verify.pools import (
+    DEADLINE,
+    LATE,
+    alive,
+    in_a_thread,
+    module,
+    new_pool,
+    noted,
+    on_linux,
+    pids,
+    still_squares,
+    wait_until,
+)
+from ulorl_jax.verify.workers import Result
 
 
 @pytest.fixture(scope="module")
@@ -51,46 +45,6 @@ def hasty(hasty_pool):
         lambda: still_squares(hasty_pool) and [w.ready for w in hasty_pool._workers] == [True] * 2, "two workers"
     )
     return hasty_pool
-
-
-def still_squares(pool: WorkerPool) -> bool:
-    return pool.map([("square", x) for x in range(10)]) == [Result(x * x) for x in range(10)]
-
-
-def pids(pool: WorkerPool, count: int = 2) -> set[int]:
-    """The processes of so many workers, which must all be there at a time."""
-    with tempfile.TemporaryDirectory() as folder:
-        return {result.value for result in pool.map([("meet", folder, count)] * count)}
-
-
-def alive(pid: int) -> bool:
-    """Not gone, and not a zombie that its parent has yet to reap."""
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def wait_until(happened, what: str):
-    until = time.monotonic() + GUARD
-    while not happened():
-        assert time.monotonic() < until, f"{what}: not within {GUARD} s"
-        time.sleep(0.01)
-
-
-@contextlib.contextmanager
-def in_a_thread(work):
-    """The list that the work returns, whole when the block is left."""
-    results = []
-    thread = threading.Thread(target=lambda: results.extend(work()))
-    thread.start()
-    yield results
-    thread.join(GUARD)
-
-
-def noted(folder: pathlib.Path, name="*") -> list[int]:
-    """The processes that noted themselves in a folder."""
-    return [int(path.name.rpartition("-")[2]) for path in folder.glob(f"{name}-*")]
 
 
 # Order, and what is on whose clock.
@@ -297,196 +251,3 @@ def test_an_item_that_takes_too_much_memory_is_an_error_and_what_it_leaves_starv
         assert pids(pool, 1) == first  # it gave the memory back
         assert pool.map([("take", 250, True), ("take", 250)]) == [Result(250 << 20)] * 2
         assert pids(pool, 1) != first  # it had kept 250 of its 400 MB
-
-
-# Starting.
-
-
-def module(folder: pathlib.Path, monkeypatch, name: str, worker: str):
-    """A function in a new module that does something more where a worker imports it."""
-    main = "getattr(sys.modules['__main__'], '__file__', None) or ''"
-    source = f"import sys, time\nif ({main}).endswith('worker.py'):\n  {worker}\n"
-    (folder / f"{name}.py").write_text(source + "def echo(x):\n  return x\n")
-    monkeypatch.syspath_prepend(str(folder))
-    return importlib.import_module(name).echo
-
-
-def test_workers_import_the_functions_module_and_neither_jax_nor_the_program_of_the_parent(pool):
-    assert "jax" in sys.modules or importlib.import_module("jax")
-    seen = pool.map([("surroundings",)])[0].value
-    assert not seen["jax"]
-    assert seen["main"] == program.__file__
-    assert seen["ours"] == ["tests.verify", "tests.verify.worker_tasks"]
-
-
-PROGRAM = """
-print("top")  # no `if __name__ == "__main__"`: a worker that ran this would print it again, and start a pool
-from tests.verify import worker_tasks
-from ulorl_jax.verify.workers import WorkerPool
-pool = WorkerPool(worker_tasks.act, workers=2, deadline_s=10.0, memory_mb=None)
-print([result.value for result in pool.map([("square", 3), ("shout",)])])
-print(*{result.value["pid"] for result in pool.map([("surroundings",)] * 6)})
-"""
-
-
-@on_linux
-def test_any_program_may_use_a_pool_and_its_workers_end_with_it(tmp_path):
-    (tmp_path / "program.py").write_text(PROGRAM)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    running = [
-        subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=tmp_path,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for arguments in (["program.py"], ["-m", "program"], ["-c", PROGRAM], ["-"])
-    ]
-    for process in running:
-        out, _ = process.communicate(PROGRAM, timeout=GUARD)
-        top, results, processes = out.splitlines()
-        assert (process.returncode, top, results) == (0, "top", "[9, 'quiet']")
-        assert not any(alive(int(pid)) for pid in processes.split())
-
-
-def test_workers_that_cannot_start_are_an_error_that_says_what_they_printed(tmp_path, monkeypatch):
-    function = module(tmp_path, monkeypatch, "cannot_start", worker="print('why not'); raise ImportError('no luck')")
-    start = re.escape("3 workers in a row did not start: the worker died (exit status 1); it printed: why not")
-    with (
-        new_pool(function) as pool,
-        pytest.raises(RuntimeError, match=f"(?s){start}.*ImportError: no luck$"),
-    ):
-        pool.map([1])
-
-
-def test_workers_that_hang_at_their_start_are_an_error(tmp_path, monkeypatch):
-    function = module(tmp_path, monkeypatch, "starts_slowly", worker="time.sleep(60)")
-    monkeypatch.setattr(workers, "START_DEADLINE_S", 0.2)
-    with (
-        new_pool(function, workers=3) as pool,
-        pytest.raises(RuntimeError, match="it was not ready within 0.2 s"),
-    ):
-        pool.map([1, 2, 3])
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"function": lambda x: x}, "a worker cannot import <function .*lambda"),
-        ({"function": worker_tasks.Wordless().__str__}, "a worker cannot import <bound method"),
-        ({"workers": 0}, "workers is 0; give 1 or more"),
-        ({"deadline_s": 0.0}, "deadline_s is 0.0"),
-        ({"deadline_s": float("nan")}, "deadline_s is nan"),
-        ({"deadline_s": float("inf")}, "deadline_s is inf"),
-        ({"memory_mb": 0}, "memory_mb is 0"),
-    ],
-)
-def test_a_pool_that_could_not_work_is_refused(change, message):
-    arguments = {"function": worker_tasks.act, "workers": 1, "deadline_s": 1.0, "memory_mb": None} | change
-    with pytest.raises(ValueError, match=message):
-        WorkerPool(arguments.pop("function"), **arguments)
-
-
-def test_a_function_of_the_program_itself_is_refused(monkeypatch):
-    monkeypatch.setattr(worker_tasks.act, "__module__", "__main__")
-    monkeypatch.setattr(sys.modules["__main__"], "act", worker_tasks.act, raising=False)
-    with pytest.raises(ValueError, match="a module that is not the program itself"):
-        WorkerPool(worker_tasks.act, workers=1, deadline_s=1.0, memory_mb=None)
-
-
-# Threads, signals and the end.
-
-
-def test_maps_of_several_threads_each_get_their_own_results(pool):
-    found = {}
-
-    def work(first):
-        found[first] = [result.value for result in pool.map([("square", first + x) for x in range(50)])]
-
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(GUARD)
-    assert found == {first: [(first + x) ** 2 for x in range(50)] for first in range(4)}
-
-
-def test_workers_outlive_the_thread_that_started_them():
-    with new_pool() as pool:
-        with in_a_thread(lambda: pids(pool)) as started:
-            pass
-        assert len(started) == 2 and pids(pool) == set(started)
-
-
-def test_ctrl_c_reaches_no_worker(pool):
-    before = pids(pool)
-    for pid in before:
-        os.kill(pid, signal.SIGINT)
-        assert os.getpgid(pid) != os.getpgid(0)  # nor does a terminal send it there
-    assert pids(pool) == before
-
-
-@on_linux
-def test_an_interrupted_map_leaves_nothing_to_the_next(pool, tmp_path):
-    pids(pool)  # both are ready
-    timer = threading.Timer(0.3, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
-    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell has it ignored
-    try:
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
-            pool.map([("square_once_told", str(tmp_path), x) for x in range(5)])
-    finally:
-        signal.signal(signal.SIGINT, usual)
-    begun = noted(tmp_path)
-    assert len(begun) <= 2 and not any(alive(pid) for pid in begun)
-    assert still_squares(pool) and noted(tmp_path) == begun
-
-
-def test_a_closed_pool_has_no_processes_and_takes_no_items():
-    with new_pool() as pool:
-        started = pids(pool)
-    pool.close()
-    assert not any(alive(pid) for pid in started)
-    with pytest.raises(RuntimeError, match="the pool is closed; make a new one"):
-        pool.map([("square", 1)])
-
-
-def test_close_ends_the_map_of_another_thread():
-    pool = new_pool()
-
-    def work():
-        with pytest.raises(RuntimeError, match="the pool is closed") as raised:
-            pool.map([("square_after", 50.0, 1)] * 3)
-        return [raised.type]
-
-    with in_a_thread(work) as raised:
-        wait_until(lambda: any(worker.task for worker in pool._workers), "an item in work")
-        pool.close()
-    assert raised == [RuntimeError]
-
-
-ORPHANS = """
-import sys
-from tests.verify import worker_tasks
-from ulorl_jax.verify.workers import WorkerPool
-folder = sys.argv[1]
-WorkerPool(worker_tasks.act, workers=3, deadline_s=600.0, memory_mb=None).map(
-    [("hang", folder, "c"), ("hang", folder, "python"), ("send_self", folder, "SIGSTOP")])
-"""
-
-
-@on_linux
-def test_no_worker_outlives_a_killed_parent_not_even_stuck_in_c_code_or_stopped(tmp_path):
-    parent = subprocess.Popen(
-        [sys.executable, "-c", ORPHANS, str(tmp_path)], env=os.environ | {"PYTHONPATH": str(ROOT)}
-    )
-    try:
-        wait_until(lambda: len(noted(tmp_path)) == 3, "three stuck workers")
-        orphans = noted(tmp_path)
-        assert all(alive(pid) for pid in orphans)
-    finally:
-        parent.kill()
-        parent.wait()
-    wait_until(lambda: not any(alive(pid) for pid in orphans), "the end of the orphans")

@@ -122,7 +122,7 @@ def write_hf_weights(
       max_shard_bytes: a file is at most so large, unless a single tensor is larger.
 
     Raises:
-      ValueError: the folder is there already, or cannot be written.
+      ValueError: the folder is there already, or cannot be written, or float16 cannot hold a value.
     """
     shapes = {name: _file_shape(_leaf(params, place), place) for name, place in places.items() if place.copy_of is None}
     target = DTYPES["BF16"] if dtype == "bfloat16" else np.dtype(dtype)
@@ -130,7 +130,7 @@ def write_hf_weights(
     with partial_folder(folder) as partial:
         with _ticking("writing weights", len(shapes)) as tick:
             for file, names in files.items():
-                arrays = _host_tensors([places[name] for name in names], params, target, tick)
+                arrays = _host_tensors({name: places[name] for name in names}, params, target, tick)
                 write_safetensors(partial / file, {name: shapes[name] for name in names}, target, arrays)
         if len(files) > 1:
             size = sum(math.prod(shape) * target.itemsize for shape in shapes.values())
@@ -226,13 +226,19 @@ def _taker(sharding: Sharding, transposed: bool, dtype: np.dtype) -> Callable[[j
 
 
 def _host_tensors(
-    places: Sequence[Place], params: Any, dtype: np.dtype, tick: Callable[[int], None]
+    places: Mapping[str, Place], params: Any, dtype: np.dtype, tick: Callable[[int], None]
 ) -> Iterator[np.ndarray]:
-    for place in places:
+    for name, place in places.items():
         leaf = _leaf(params, place)
         take = _taker(_file_sharding(leaf, place), place.transposed, dtype)
         tick(math.prod(_file_shape(leaf, place)) * dtype.itemsize)
-        yield np.asarray(take(leaf, _starts(place)))
+        array = np.asarray(take(leaf, _starts(place)))
+        if dtype == np.float16 and not np.isfinite(array).all():
+            raise ValueError(
+                f"{name} has values beyond 65504, which float16 cannot hold, or that are not finite; write bfloat16 or "
+                f"float32"
+            )
+        yield array
 
 
 def _share_out(shapes: Mapping[str, tuple[int, ...]], itemsize: int, limit: int) -> dict[str, list[str]]:
