@@ -33,7 +33,6 @@ from ulorl_jax.weights import fingerprint, read_json
 
 # Of a config, what the update sees.
 _SEEN = ("model", "mesh", "loss", "train", "optimizer")
-_COMPILES = "train/compiles"
 
 
 def replay(settings: Settings, workdir: Path) -> dict[str, Any]:
@@ -67,7 +66,7 @@ def replay(settings: Settings, workdir: Path) -> dict[str, Any]:
     rows = read_metrics(run / "metrics.jsonl") if (run / "metrics.jsonl").is_file() else []
     recorded = next((row for row in rows if row["step"] == step), {})
     changed = _changes(read_json(run / "config.json"), json.loads(json.dumps(dataclasses.asdict(s))))
-    shown = [name for name in updated.values if not name.startswith("time/") and name != _COMPILES]
+    shown = [name for name in updated.values if name != "train/compiles"]
     differ = [name for name in shown if name in recorded and repr(recorded[name]) != repr(values[name])]
     summary = {
         "replay": f"{run}/{step}",
@@ -136,9 +135,9 @@ def _refuse_run(workdir: Path) -> None:
 def _refuse_other_state(saved: SavedCheckpoint, settings: Settings, like: Any) -> None:
     """Weights and moments must fit: they are the run's."""
     want = json.loads(json.dumps(fingerprint(settings.model)))
-    names = [name for name in want if want[name] != saved.fingerprint.get(name)]
-    if names:
-        rows = ", ".join(f"model.{name} is {saved.fingerprint.get(name)}, got {want[name]}" for name in names)
+    known = [*want, *({"rope_scaling"} & (set(saved.fingerprint) - set(want)))]  # which is there where it is on
+    if names := [name for name in known if want.get(name) != saved.fingerprint.get(name)]:
+        rows = ", ".join(f"model.{name} is {saved.fingerprint.get(name)}, got {want.get(name)}" for name in names)
         raise ValueError(f"{saved.folder} is of another network: {rows}; replay with the model.* of the run's config")
     leaves, _ = jax.tree_util.tree_flatten_with_path(like)
     arrays = {jax.tree_util.keystr(path) for path, _ in leaves}

@@ -23,6 +23,8 @@ def test_groups_come_back_in_their_order_bit_for_bit_with_their_rewards(tmp_path
     for one, two in zip(read, groups, strict=True):
         assert [facts(sample) for sample in one.samples] == [facts(sample) for sample in two.samples]
         assert one.rewards.tobytes() == two.rewards.tobytes() and one.rewards.dtype == np.float32
+    before = (tmp_path / "groups" / "step_000012.npz").read_bytes()
+    assert write_groups(tmp_path, 12, read).read_bytes() == before
 
 
 def test_only_the_steps_that_are_kept_stay_beside_the_one_written(tmp_path):
