@@ -68,7 +68,7 @@ def read_groups(workdir: str | os.PathLike[str], step: int) -> list[Group]:
         samples = iter(decode_samples(about["samples"], arrays))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{path} holds no groups of a step ({type(error).__name__}: {error}); copy it again"
+            f"{path} holds no groups of a step ({type(error).__name__}: {error}); take another step or copy it again"
         ) from error
     groups, start = [], 0
     for prompt_id, size in about["groups"]:
