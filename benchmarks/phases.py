@@ -19,7 +19,8 @@ NOT_A_PHASE = ("step", "evaluate", "warm_start", "report")
 def phases(rows: list[dict]) -> dict[str, float]:
     """Mean seconds per step by phase, longest first, over the steps that compiled nothing."""
     # A step without an update has no train/compiles: it is not counted, nor is the one after it.
-    compiles = [row.get("train/compiles", float("nan")) + row.get("rollout/compiles", 0.0) for row in rows]
+    others = [row.get("rollout/compiles", 0.0) + row.get("trace/compiles", 0.0) for row in rows]
+    compiles = [row.get("train/compiles", float("nan")) + other for row, other in zip(rows, others, strict=True)]
     steady = [row for before, now, row in zip(compiles, compiles[1:], rows[1:], strict=False) if before == now]
     if not steady:
         sys.exit("error: every step of this run compiled something; give a longer run")

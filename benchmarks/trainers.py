@@ -102,9 +102,9 @@ class Ours:
         import jax
 
         from ulorl_jax.mesh import Layout, make_mesh
-        from ulorl_jax.parts import make_objective
         from ulorl_jax.train.state import make_optimizer, start_state, state_shardings
         from ulorl_jax.train.step import StepSettings, batch_shardings, make_train_step
+        from ulorl_jax.trainer import make_objective
         from ulorl_jax.weights import open_weights
 
         s = run_settings(folder, work)

@@ -14,7 +14,16 @@ def get_config() -> ml_collections.ConfigDict:
     c = ml_collections.ConfigDict()
     c.seed = 0  # of weights, prompt order and every draw
     c.steps = 300  # rollout steps
-    c.traces_per_step = 8  # finished samples written to rollouts/ at every step; 0 for none
+    # Of every step, whole groups of at least so many samples go to rollouts/, for people (launch/inspect.py), with one
+    # forward pass over them; 0 for none.
+    c.traces_per_step = 8
+    # Of every n-th checkpoint, the groups that the step after it trains on go to groups/, bit for bit, for replay; they
+    # stay as long as the checkpoint. 8 bytes a token: at the paper's sizes (1,024 samples of 40,000 tokens) 0.33 GB,
+    # beside a checkpoint of 366 GB for 30B parameters. 0: never.
+    c.groups_every = 0
+    # "RUN/12": no run, but what step 12 of the run in folder RUN did after decoding, once more, from the checkpoint of
+    # step 11 and the recorded groups, with this config's loss, optimizer and rows.
+    c.replay = ""
 
     # The network; names as in a Hugging Face config.json.
     c.model = m = ml_collections.ConfigDict()

@@ -9,7 +9,7 @@ import os
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])  # not launch/: its inspect.py is not Python's
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import app, flags, logging
@@ -57,11 +57,13 @@ def main(argv: list[str]) -> None:
     with errors_for_people(), joined(*process), errors_for_people():
         from ulorl_jax.loop import run
         from ulorl_jax.parts import make_parts
+        from ulorl_jax.replay import replay
 
         keep_compiled_programs()
         if is_first():
             print(json.dumps(resolved), flush=True)
-        summary = run(make_parts(settings, pathlib.Path(WORKDIR.value)), began=BEGAN)
+        workdir = pathlib.Path(WORKDIR.value)
+        summary = replay(settings, workdir) if settings.replay else run(make_parts(settings, workdir), began=BEGAN)
         if is_first():
             print(json.dumps(summary, indent=2))
 

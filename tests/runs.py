@@ -169,7 +169,8 @@ def half_written(workdir: pathlib.Path) -> list[str]:
 def untimed(values: dict) -> dict:
     """A row of metrics or a summary without what a clock, a compilation cache or a memory of verdicts decides."""
     out = {key: value for key, value in values.items() if not key.startswith(("time/", "compile/"))}
-    for key in ("first_tokens_s", "wall_s", "seconds", "train/compiles", "rollout/compiles", "reward/cache_hits"):
+    compiles = ("train/compiles", "rollout/compiles", "trace/compiles")
+    for key in ("first_tokens_s", "wall_s", "seconds", *compiles, "reward/cache_hits"):
         out.pop(key, None)
     return out
 

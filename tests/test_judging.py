@@ -207,10 +207,13 @@ def test_overlapped_rewards_train_every_sample_one_step_later_and_leave_the_last
     assert [row["pool/judging"] for row in rows] == [row["rollout/finished"] for row in rows]
     assert rows[0].get("train/updates") == 0 and "reward/mean" not in rows[0]
     assert sum(row["train/updates"] for row in rows) > 0 and rows[-1]["ledger/trained"] > 0
-    # The traces are of judged samples, so those of a step are what the step before finished.
+    # What the step before finished is filed, and the groups that it completes are released, and traced.
+    size = runs.SMALL["rollout.samples_per_prompt"]
+    released = [size * int(row["groups/informative"] + row["groups/uninformative"]) for row in rows]
+    for before, row, gone in zip(rows, rows[1:], released[1:], strict=False):
+        assert row["pool/experience"] == before["pool/experience"] + before["rollout/finished"] - gone
     shown = {name: data.count(b"\n") for name, data in traces(overlapped).items()}
-    finished = [int(row["rollout/finished"]) for row in rows[:-1]]
-    assert shown == {f"step_{step:06}.jsonl": count for step, count in enumerate(finished, start=2) if count}
+    assert shown == {f"step_{step:06}.jsonl": count for step, count in enumerate(released, start=1) if count}
     assert saved.host["judging"] == rows[-1]["rollout/finished"] > 0
     tokens = runs.summary(overlapped)["tokens"]
     assert tokens["sampled"] == sum(count for place, count in tokens.items() if place != "sampled")

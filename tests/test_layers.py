@@ -48,18 +48,23 @@ FLOORS = {
     "verifier_settings": 6,
     "frontier": 6,
     "inputs": 6,
+    "trainer": 6,
     "ask": 7,
     "parts": 7,
+    "update": 7,
     "roofline": 7,
     "slices": 8,
     "ahead": 8,
     "evaluation": 8,
+    "inspection": 8,
     "preparation": 8,
     "verifier_training": 8,
     "summary": 8,
+    "tracing": 8,
     "warm_start": 8,
     "capacity": 9,
     "loop": 10,
+    "replay": 10,
 }
 ABOVE_THE_HOUSE = {"launch", "configs", "tests", "benchmarks", "notebooks"}
 # Libraries behind one door each, so that replacing one touches one room.

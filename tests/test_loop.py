@@ -5,9 +5,11 @@ import gc
 import json
 import math
 import os
+import re
+import shutil
 import signal
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import jax
 import pytest
@@ -15,8 +17,11 @@ import pytest
 from tests import runs
 from ulorl_jax import loop, mesh
 from ulorl_jax.footprint import memory_terms
+from ulorl_jax.io.recorded_groups import recorded_steps
+from ulorl_jax.io.traces import read_trace, traced_steps
 from ulorl_jax.loop import run
 from ulorl_jax.parts import make_parts
+from ulorl_jax.replay import replay
 from ulorl_jax.rewards import Judge
 from ulorl_jax.verify.final_answer import FinalAnswer
 
@@ -110,19 +115,103 @@ def test_a_step_without_an_informative_group_says_so_and_updates_nothing(tmp_pat
     assert runs.last_checkpoint(tmp_path / "run").params() == first.params()
 
 
-def test_an_answer_that_cannot_be_judged_leaves_its_group_and_is_never_trained_as_0(tmp_path, start):
-    mixed = with_answers(start, tmp_path, "train", lambda index, old: "unknown" if index % 2 else old)
-    settings = runs.settings(mixed | {"traces_per_step": 1000})
-    summary = run(make_parts(settings, tmp_path / "run"))
-    groups = finished_groups(tmp_path / "run")
+@pytest.fixture(scope="module")
+def mixed(start, tmp_path_factory):
+    """A run of which every group is traced; half of its questions cannot be judged. Its settings, and its folder."""
+    folder = tmp_path_factory.mktemp("mixed")
+    task = with_answers(start, folder, "train", lambda index, old: "unknown" if index % 2 else old)
+    # Of a policy that is a minute old, tokens of one in two are mastered, and half of its samples are sure.
+    overrides = task | {"traces_per_step": 1000, "loss.tau": 0.5, "loss.sigma": 0.31, "checkpoint.keep": 5}
+    run(make_parts(runs.settings(overrides), folder / "run"))
+    return overrides, folder / "run"
+
+
+def test_an_answer_that_cannot_be_judged_leaves_its_group_and_is_never_trained_as_0(mixed):
+    _, workdir = mixed
+    tokens, groups = runs.summary(workdir)["tokens"], finished_groups(workdir)
     errors = [size for group in groups for reward, size in group if reward is None]
-    assert errors and summary["tokens"]["error"] == sum(errors)
-    assert sum(row.get("reward/errors", 0) for row in runs.rows(tmp_path / "run")) >= len(errors)
+    assert errors and tokens["error"] == sum(errors)
+    assert sum(row.get("reward/errors", 0) for row in runs.rows(workdir)) >= len(errors)
     # The others of the group, truncated ones, are judged among themselves.
     judged = [[entry for entry in group if entry[0] is not None] for group in groups]
     settled = sum(size for group in judged for _, size in group)
-    assert summary["tokens"]["trained"] == trained_tokens(judged) > 0
-    assert summary["tokens"]["uninformative"] == settled - trained_tokens(judged)
+    assert tokens["trained"] == trained_tokens(judged) > 0
+    assert tokens["uninformative"] == settled - trained_tokens(judged)
+
+
+def test_a_trace_shows_whole_groups_with_what_the_update_saw_of_their_tokens(mixed):
+    _, workdir = mixed
+    seen, fresh, policy_step = set(), [], 0
+    for row in runs.rows(workdir)[1:]:
+        samples = read_trace(workdir, row["step"]) if row["step"] in traced_steps(workdir) else []
+        sizes = Counter(sample["group"] for sample in samples)
+        assert set(sizes.values()) <= {runs.SMALL["rollout.samples_per_prompt"]} and not sizes.keys() & seen
+        seen |= sizes.keys()
+        trained = [sample for sample in samples if sample["use"] == "trained"]
+        others = [sample for sample in samples if sample["use"] != "trained"]
+        assert all(sample["advantage"] is None and not sample["mastered"] for sample in others)
+        assert all((sample["use"] == "error") == (sample["reward"] is None) for sample in samples)
+        assert all((sample["entropy"] is None) == (sample["use"] == "error") for sample in samples)
+        for sample in trained + [other for other in others if other["use"] == "uninformative"]:
+            steps = [part["policy_step"] for part in sample["segments"] for _ in range(part["num_tokens"])]
+            gaps = [abs(a - b) for a, b in zip(sample["logp"], sample["policy_logp"], strict=True)]
+            fresh += [gap for gap, step in zip(gaps, steps, strict=True) if step == policy_step]
+        count = sum(len(sample["tokens"]) for sample in trained)
+        assert bool(trained) == bool(row["train/updates"])
+        if trained:
+            entropy = sum(sum(sample["entropy"]) for sample in trained) / count
+            assert entropy == pytest.approx(row["entropy/mean"], abs=1e-4)
+            mastered = [(len(sample["mastered"]), sample["masked"]) for sample in trained]
+            assert sum(n for n, _ in mastered) / count == pytest.approx(row["dmmpt/mpt_frac"])
+            assert sum(n for n, masked in mastered if masked) / count == pytest.approx(row["dmmpt/masked_frac"])
+            for group in {sample["group"] for sample in trained}:
+                worth = [sample["advantage"] for sample in trained if sample["group"] == group]
+                assert sum(worth) == pytest.approx(0, abs=1e-5) and max(worth) > 0
+        policy_step = row["policy/step"]
+    assert len(fresh) > 100 and max(fresh) < 2e-4  # the sampler's, of the same weights; rounded to four decimals
+    fractions = [
+        (row["dmmpt/mpt_frac"], row["dmmpt/masked_frac"]) for row in runs.rows(workdir) if row.get("dmmpt/mpt_frac")
+    ]
+    assert any(0 < masked < all_ for all_, masked in fractions), fractions
+
+
+@pytest.mark.slow
+def test_a_replay_tells_what_another_loss_would_have_done_and_changes_nothing_else(mixed, tmp_path, capsys):
+    overrides, workdir = mixed
+    step = max(step for step in recorded_steps(workdir) if step - 1 in runs.checkpoint_steps(workdir))
+    (was,) = [row for row in runs.rows(workdir) if row["step"] == step]
+    before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
+    changes = {"replay": f"{workdir}/{step}", "loss.sigma": 1e9, "loss.importance": "sais"}
+    summary = replay(runs.settings(overrides | changes), tmp_path / "replay")
+    assert summary["config changed"] == {"loss.importance": ["pois", "sais"], "loss.sigma": [0.31, 1e9]}
+    (row,) = runs.rows(tmp_path / "replay")
+    assert row["dmmpt/masked_frac"] == row["dmmpt/mpt_frac"] == was["dmmpt/mpt_frac"] > was["dmmpt/masked_frac"]
+    assert was["ratio/mean"] == 1 != row["ratio/mean"]  # sais looks back at the policies that drew the tokens
+    changed = {"dmmpt/masked_frac", "ratio/mean", "loss/policy", "train/grad_norm"}
+    assert changed <= set(summary["metrics that differ"]) <= changed | {"ratio/clip_frac", "ratio/outside_frac"}
+    assert "changed: loss.sigma was 0.31, is 1000000000.0" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}  # the run's folder is only read
+
+
+def test_what_cannot_be_replayed_is_refused_with_what_can(mixed, tmp_path):
+    overrides, workdir = mixed
+    possible = [step for step in recorded_steps(workdir) if step - 1 in runs.checkpoint_steps(workdir)]
+    shown = f"it can replay {', '.join(map(str, possible))}. A run with groups_every=1 records"
+    for text, changes, error in (
+        ("12", {}, "such as runs/tiny/81; got '12'"),
+        (f"{tmp_path}/12", {}, "is not the folder of a run"),
+        (f"{workdir}/{possible[0] - 1}", {}, f"does not have the groups of that step; {shown}"),
+        (f"{workdir}/{possible[-1]}", {"model.hidden_size": 64}, "another network: model.hidden_size is 32, got 64;"),
+        (f"{workdir}/{possible[-1]}", {"optimizer.kind": "muon"}, "of another optimizer than optimizer.kind=muon"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(error)):
+            replay(runs.settings(overrides | {"replay": text} | changes), tmp_path / "new")
+    with pytest.raises(ValueError, match="is the folder of a run; a replay wants one of its own"):
+        replay(runs.settings(overrides | {"replay": f"{workdir}/{possible[-1]}"}), workdir)
+    copy = shutil.copytree(workdir, tmp_path / "copy", ignore=shutil.ignore_patterns(str(possible[-1] - 1)))
+    with pytest.raises(ValueError, match=f"not have a checkpoint of step {possible[-1] - 1} any more; it can replay"):
+        replay(runs.settings(overrides | {"replay": f"{copy}/{possible[-1]}"}), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from configs import plan_base
 from ulorl_jax.io.metrics import Metrics
 from ulorl_jax.io.run_record import read_run
 from ulorl_jax.io.tokenizer import ByteTokenizer
-from ulorl_jax.io.traces import write_lengths, write_trace
+from ulorl_jax.io.traces import TracedSample, write_lengths, write_trace
 from ulorl_jax.plan_inputs import PlanSettings, fit_lognormal, from_run, lognormal_lengths, make_plan
 from ulorl_jax.planning import Schedule
 from ulorl_jax.types import EOS, Prompt, Sample, Segment
@@ -83,7 +83,7 @@ def write_run(folder: pathlib.Path, steps: int = 12) -> pathlib.Path:
             prompt = Prompt(2 * step + index // 2, np.full(3, 65, np.int32), "1")
             segment = Segment(np.full(length, 66, np.int32), np.zeros(length, np.float32), step, "prefill")
             samples.append(Sample(4 * step + index, prompt, (), "").append(segment, EOS))
-        write_trace(folder, step, samples, [None] * 4, tokenizer)
+        write_trace(folder, step, [TracedSample(sample) for sample in samples], tokenizer)
     return folder
 
 

@@ -80,7 +80,9 @@ def assert_close(workdir, other, step):
         if names[0].exists():
             traces = [[json.loads(line) for line in path.read_text().splitlines()] for path in names]
             for one, two in zip(*traces, strict=True):
-                np.testing.assert_allclose(one.pop("logp"), two.pop("logp"), atol=2e-4)  # rounded to four decimals
+                for name in ("logp", "policy_logp", "entropy"):  # rounded to four decimals
+                    np.testing.assert_allclose(one.pop(name), two.pop(name), atol=2e-4, err_msg=name)
+                assert one.pop("advantage") == pytest.approx(two.pop("advantage"))
                 assert one == two
     rows = [runs.rows(path)[1 : step + 1] for path in (workdir, other)]
     for name in ("reward/mean", "train/updates", "ledger/trained", "rollout/len_mean", "groups/informative"):

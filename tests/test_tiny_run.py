@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests import runs
+from ulorl_jax.io.recorded_groups import recorded_steps
 from ulorl_jax.loop import run
 from ulorl_jax.parts import make_parts
 
@@ -62,13 +63,14 @@ def test_the_ledger_balances_at_every_step(finished):
 def test_nothing_compiles_after_the_first_step_of_each_bucket(finished):
     """A bucket is a shape of the update's batch, or a power of two of contexts that are put into slots at one time."""
     start, *rows = runs.rows(finished)
+    assert rows[-1]["trace/compiles"] == len(runs.SMALL["train.row_lengths"])
     assert start["compile/programs"] > 0 and start["compile/seconds"] > 0
     every, shapes, quiet = runs.SMALL["evaluation.every"], {"train/compiles": 0.0}, 0
     for row, after in zip(rows, rows[1:], strict=False):
         # An evaluation comes after the step's own count of the decoder's programs.
         counted = after if row["step"] % every == 0 else row
         now = shapes | {name: row[name] for name in ("train/compiles",) if name in row}
-        now["rollout/compiles"] = counted["rollout/compiles"]
+        now |= {"rollout/compiles": counted["rollout/compiles"], "trace/compiles": row["trace/compiles"]}
         assert row["compile/programs"] == 0 or now != shapes, row["step"]
         quiet += row["compile/programs"] == 0
         shapes = now
@@ -93,6 +95,21 @@ def test_a_finished_run_started_again_gives_the_same_summary_and_with_more_steps
     more = runs.run(finished, task | {"steps": runs.SMALL["steps"] + 2})
     assert more["steps"] == runs.SMALL["steps"] + 2 == runs.rows(finished)[-1]["step"]
     assert more["tokens"]["sampled"] > before["tokens"]["sampled"]
+
+
+@pytest.mark.slow
+def test_a_replayed_step_gives_the_very_loss_and_gradient_norm_that_the_run_wrote_down(finished, task, tmp_path):
+    step = next(number for number in recorded_steps(finished)[::-1] if number - 1 in runs.checkpoint_steps(finished))
+    replayed = tmp_path / "replay"
+    changes = task | {"replay": f"{finished}/{step}", "warm_start.steps": 0}  # nothing but the update is done
+    summary = runs.run(replayed, changes)
+    assert summary["config changed"] == {} and summary["metrics that differ"] == []
+    (row,), (was,) = runs.rows(replayed), [row for row in runs.rows(finished) if row["step"] == step]
+    names = {"loss/policy", "train/grad_norm", "entropy/mean", "mismatch/max", "staleness/kl", "policy/step"}
+    assert names <= {name for name in row if row[name] == was.get(name)} and abs(row["loss/policy"]) > 0
+    said = (tmp_path / "replay.out").read_text()
+    assert f"{finished}/{step}" in said and said.count(str(was["train/grad_norm"])) == 2
+    assert not (replayed / "checkpoints").exists() and not (replayed / "warm_start").exists()
 
 
 def two_steps(workdir, task, **overrides):
@@ -156,6 +173,9 @@ def test_eight_devices_give_the_run_of_one(tmp_path, task):
     for one, eight in zip(*traces, strict=True):
         one, eight = ([json.loads(line) for line in path.open()] for path in (one, eight))
         assert [sample["tokens"] for sample in one] == [sample["tokens"] for sample in eight]
+        for a, b in zip(one, eight, strict=True):
+            assert a["policy_logp"] == pytest.approx(b["policy_logp"], abs=2e-4)
+            assert a["entropy"] == pytest.approx(b["entropy"], abs=2e-4)
     rows = [[runs.untimed(row) for row in runs.rows(tmp_path / name)] for name in ("one", "eight")]
     assert sum(row.get("train/updates", 0) for row in rows[0]) > 0
     for one, eight in zip(*rows, strict=True):

@@ -22,13 +22,14 @@ import jax.numpy as jnp
 
 from ulorl_jax.compiled import collectives_of, memory_of
 from ulorl_jax.mesh import Layout, make_mesh, reshard_program
-from ulorl_jax.parts import engine_spec, make_objective
+from ulorl_jax.parts import engine_spec
 from ulorl_jax.rollout import decoding
 from ulorl_jax.rollout.decoding import param_shardings
 from ulorl_jax.rollout.segments import CONTINUOUS, REFILL_CALL
 from ulorl_jax.settings import Settings, check_mesh, on_devices
 from ulorl_jax.train.state import make_optimizer, state_structs
-from ulorl_jax.train.step import StepSettings, batch_structs, make_train_step
+from ulorl_jax.train.step import batch_structs, make_train_step
+from ulorl_jax.trainer import make_objective, step_settings
 
 PROGRAMS = "train", "decode", "prefill", "reshard"
 _ANSWER = "ANSWER "
@@ -81,8 +82,7 @@ def programs(settings: Settings, devices: list[Any]) -> dict[str, Callable[[], A
     contexts = spec.rows_per_part(s.rollout.prefill_rows), min(s.rollout.prefill_chunk, spec.width)
 
     def train():
-        step = StepSettings(s.rollout.temperature, s.train.logprob_chunk)
-        program = make_train_step(s.model, make_objective(s), optimizer, training, step)
+        program = make_train_step(s.model, make_objective(s), optimizer, training, step_settings(s))
         rows, length = s.train.rows_per_micro_batch, max(s.train.row_lengths)
         # Half full, all slots are trained on together.
         count = math.ceil(s.rollout.slots * s.context_limit / 2 / (rows * length))

@@ -30,26 +30,37 @@ def pack_groups(groups: Sequence[Group], settings: Settings) -> Batch:
     Returns:
       A batch on the host.
     """
-    samples = samples_of(groups)
+    return pack(
+        samples_of(groups),
+        advantages_of(groups, settings),
+        np.concatenate([group.rewards for group in groups]),
+        lengths=settings.train.row_lengths,
+        rows_per_micro_batch=settings.train.rows_per_micro_batch,
+    )
+
+
+def advantages_of(groups: Sequence[Group], settings: Settings) -> np.ndarray:
+    """The advantage of every sample of the groups, in their order.
+
+    Args:
+      groups: at least one.
+      settings: the run's.
+
+    Returns:
+      `[samples]` f32.
+    """
     rewards = np.concatenate([group.rewards for group in groups])
     ids = np.concatenate([np.full(len(group.samples), index) for index, group in enumerate(groups)])
-    loss, train = settings.loss, settings.train
     # Padded with groups of their own to as many as there are slots, or every new number of samples would compile.
-    size = 1 << (max(len(samples), settings.rollout.slots) - 1).bit_length()
-    padding = np.arange(len(samples), size, dtype=np.int32)
+    size = 1 << (max(len(rewards), settings.rollout.slots) - 1).bit_length()
+    padding = np.arange(len(rewards), size, dtype=np.int32)
     advantages = _group_advantages(
         np.append(rewards, np.zeros(len(padding), np.float32)),
         np.append(ids, padding).astype(np.int32),
-        ddof=loss.advantage_ddof,
-        eps=loss.advantage_eps,
+        ddof=settings.loss.advantage_ddof,
+        eps=settings.loss.advantage_eps,
     )
-    return pack(
-        samples,
-        np.asarray(advantages)[: len(samples)],
-        rewards,
-        lengths=train.row_lengths,
-        rows_per_micro_batch=train.rows_per_micro_batch,
-    )
+    return np.asarray(advantages)[: len(rewards)]
 
 
 def samples_of(groups: Sequence[Group]) -> list[Sample]:

@@ -35,6 +35,8 @@ PLACES = {
     ("segments", "run"): "decode",
     ("loop", "_sync_weights"): "reshard",
     ("loop", "update"): "train",
+    ("tracing", "look"): "train",  # its forward pass, of one micro-batch
+    ("replay", "replay"): "train",
     ("warm_start", "first_params"): "warm_start",
 }
 

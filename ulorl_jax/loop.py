@@ -14,33 +14,34 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 
-from ulorl_jax.batches import count_tokens, deal, pack_groups, samples_of
+from ulorl_jax.batches import count_tokens, samples_of
 from ulorl_jax.capacity import check_memory, describe_start, explaining_exhaustion, memory_limit
 from ulorl_jax.clock import Clock, StopRequest
 from ulorl_jax.evaluate import evaluate
 from ulorl_jax.footprint import GIB, memory_terms
 from ulorl_jax.frontier import Frontier, device_state, fingerprint
+from ulorl_jax.io.checkpoint_reader import saved_steps
 from ulorl_jax.io.checkpoints import Checkpoints
 from ulorl_jax.io.files import write_atomically
 from ulorl_jax.io.metrics import Metrics
 from ulorl_jax.io.progress import Progress
-from ulorl_jax.io.traces import write_lengths, write_trace
+from ulorl_jax.io.recorded_groups import write_groups
+from ulorl_jax.io.traces import TracedSample, write_lengths, write_trace
 from ulorl_jax.judging import Judging
 from ulorl_jax.mesh import reshard
-from ulorl_jax.ops.packing import balance, fill_ratio
 from ulorl_jax.parts import Parts, make_engine
-from ulorl_jax.processes import is_first, put
+from ulorl_jax.processes import is_first
 from ulorl_jax.programs import Compilations
 from ulorl_jax.rollout.engine import param_shardings
 from ulorl_jax.rollout.pools import ExperiencePool, Released
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.rollout.segments import CONTINUOUS, SegmentRollout
 from ulorl_jax.summary import write_report
-from ulorl_jax.train.state import refuse_endless_skips, start_state, state_structs
-from ulorl_jax.train.step import batch_shardings
-from ulorl_jax.types import Sample, TrainState, Verdict
+from ulorl_jax.tracing import look, programs, tell_masked
+from ulorl_jax.train.state import start_state, state_structs
+from ulorl_jax.types import Sample, TrainState
+from ulorl_jax.update import update
 from ulorl_jax.warm_start import first_params
 
 SHOWN = ("reward/mean", "entropy/mean", "dmmpt/masked_frac", "rollout/len_mean", "groups/informative", "time/step_s")
@@ -141,7 +142,6 @@ class _Loop:
         self.began = began
         self.first_tokens_s: float | None = None
         self.note: Callable[[str], None] = print
-        self.batch_shardings = batch_shardings(parts.training)
         self.state: TrainState
         self.policy: Any = None  # the newest weights, in the decoding layout
 
@@ -160,21 +160,30 @@ class _Loop:
             judged, verdicts, rewards = at.judging.exchange(finished)
         at.experience.add(judged, verdicts)
         released = at.experience.release()
-        values |= rewards | self.update(released)
+        with clock.phase("trace"):
+            traced = look(self.parts, self.state.params, released)  # before these weights are updated
+        updated, masked = self.update(released)
+        values |= rewards | updated
         at.ledger.uninformative += count_tokens(samples_of(released.uninformative))
         at.ledger.error += count_tokens(released.errors)
         at.ledger.check(at.tokens_in_pools)
         at.step += 1
         with clock.phase("trace"):
             if is_first():
-                self._write_traces(finished, judged, verdicts)
+                self._record(finished, released, [tell_masked(each, masked, self.settings.loss) for each in traced])
+        values["trace/compiles"] = float(programs(self.parts))
         return values | at.describe(finished, released) | {"policy/step": float(self.state.step)}
 
-    def _write_traces(self, finished: list[Sample], judged: list[Sample], verdicts: list[Verdict]) -> None:
-        workdir, step, shown = self.parts.workdir, self.at.step, self.settings.traces_per_step
+    def _record(self, finished: list[Sample], released: Released, traced: list[TracedSample]) -> None:
+        """Lengths, the trace, and the groups where a replay of this step can be wanted."""
+        s, workdir, step = self.settings, self.parts.workdir, self.at.step
         write_lengths(workdir, step, finished)
-        if shown and judged:
-            write_trace(workdir, step, judged[:shown], verdicts[:shown], self.parts.tokenizer)
+        if traced:
+            write_trace(workdir, step, traced, self.parts.tokenizer)
+        every = s.checkpoint.every * s.groups_every
+        if released.informative and every and step > 1 and (step - 1) % every == 0:
+            saved = saved_steps(workdir / "checkpoints")
+            write_groups(workdir, step, released.informative, keep=[number + 1 for number in saved])
 
     def add_prompts(self) -> None:
         """Queues a group of samples for as many prompts as the free slots can take."""
@@ -193,38 +202,17 @@ class _Loop:
                 f"{made.count} programs, compiled or read from disk"
             )
 
-    def update(self, released: Released) -> dict[str, float]:
-        """Advantages, packing, the update, and the weights' way to the decoder."""
-        parts, groups, values = self.parts, released.informative, {"train/updates": 0.0}
-        if not groups:
-            return values
-        with self.clock.phase("pack"):
-            shares = deal(groups, self.settings.train.updates_per_step)
-            batches = [pack_groups(share, self.settings) for share in shares]
-            for name, share in (("pack/fill", fill_ratio), ("pack/balance", balance)):
-                values[name] = float(np.mean([share(batch) for batch in batches]))
-            batches = [put(batch, self.batch_shardings) for batch in batches]
-        with self.clock.phase("update"):
-            scores = [parts.score(self.state.params, batch) if parts.score else None for batch in batches]
-            tokens = [count_tokens(samples_of(share)) for share in shares]
-            updates = []
-            for batch, first, count in zip(batches, scores, tokens, strict=True):
-                self.state, metrics = parts.train_step(self.state, batch, first)
-                updates.append({name: float(value) for name, value in jax.device_get(metrics).items()})
-                if updates[-1]["train/skipped"]:
-                    self.at.ledger.skipped += count
-                    refuse_endless_skips(self.state, self.settings.train.max_skipped_in_a_row, "optimizer")
-                else:
-                    self.at.ledger.trained += count
-                    values["train/updates"] += 1
-            values |= {name: float(np.average([u[name] for u in updates], weights=tokens)) for name in updates[0]}
-            # Only the first update meets the very weights that sampled: there the gap is the sampler's.
-            values |= {name: updates[0][name] for name in ("mismatch/kl", "mismatch/max")}
-            values["train/skipped"] = sum(update["train/skipped"] for update in updates)
+    def update(self, released: Released) -> tuple[dict[str, float], dict[int, float]]:
+        """The update, and the new weights' way to the decoder; metrics, and what DMMPT left out by prompt."""
+        if not released.informative:
+            return {"train/updates": 0.0}, {}
+        updated = update(self.parts, self.state, released.informative, self.clock)
+        self.state = updated.state
+        self.at.ledger.trained += updated.trained
+        self.at.ledger.skipped += updated.skipped
         with self.clock.phase("weights"):
-            values["weights/gib"] = self._sync_weights()
-        values["train/compiles"] = float(parts.train_step._cache_size())  # pyright: ignore[reportFunctionMemberAccess]
-        return values
+            sent = self._sync_weights()
+        return updated.values | {"weights/gib": sent}, updated.masked
 
     def evaluate(self) -> dict[str, float]:
         """Accuracy on the held-out questions: avg@k of sampled outputs, and of the greedy one."""

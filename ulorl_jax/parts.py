@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 
 from ulorl_jax.data.chain_sum import write_chain_sum
 from ulorl_jax.inputs import WITH_A_MODEL, make_encode, make_judge, make_source, make_tokenizer
@@ -19,50 +18,38 @@ from ulorl_jax.io.folders import demand_shared
 from ulorl_jax.io.prompts import Prompts, Source
 from ulorl_jax.io.tokenizer import Tokenizer
 from ulorl_jax.mesh import Layout, make_mesh
-from ulorl_jax.ops import importance
-from ulorl_jax.ops.losses import ulorl_loss
 from ulorl_jax.processes import demand_same, first_before_others
 from ulorl_jax.rewards import Judge
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.settings import Settings, check_mesh, on_devices
-from ulorl_jax.train.state import make_optimizer
-from ulorl_jax.train.step import Objective, StepSettings, make_score, make_train_step
+from ulorl_jax.train.step import make_token_scores
+from ulorl_jax.trainer import Trainer, make_trainer, step_settings
 from ulorl_jax.typed import choose, demand
 from ulorl_jax.types import Prompt
 from ulorl_jax.weights import HF, open_weights
 
-IMPORTANCE = {
-    "tois": importance.on_policy,
-    "sais": importance.segment_aware,
-    "pois": importance.pseudo_on_policy,
-}
 _CHAIN_SUM = functools.partial(write_chain_sum, train=8192, supervised=32768)
 GENERATORS = {"chain_sum": _CHAIN_SUM, "chain_sum_varied": functools.partial(_CHAIN_SUM, varied=True)}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Parts:
-    """What `loop.run` works with.
+class Parts(Trainer):
+    """What `loop.run` works with, besides what an update needs.
 
     Attributes:
-      settings: the resolved settings.
       workdir: where everything of the run is written.
-      training, decoding: the two layouts of the mesh.
+      decoding: the other layout of the mesh.
       tokenizer: ids to text and back.
       encode: a question's text to the ids of its prompt.
       prompts: training questions in their one global order.
       heldout: questions of the evaluation.
       judge: of outputs; the run closes it.
       engine: the decoder, at the rollout's sampling settings.
-      optimizer: of the RL stage.
-      train_step: (state, batch, scores or None) to (state, metrics).
-      score: (params, batch) to scores, or None where no part of the loss needs it.
+      score_tokens: (params, batch of one micro-batch) to log-probs and entropies; None where there are no traces.
     """
 
-    settings: Settings
     workdir: Path
-    training: Layout
     decoding: Layout
     tokenizer: Tokenizer
     encode: Callable[[str], np.ndarray]
@@ -70,9 +57,7 @@ class Parts:
     heldout: list[Prompt]
     judge: Judge
     engine: PolicyEngine
-    optimizer: optax.GradientTransformation
-    train_step: Callable[..., Any]
-    score: Callable[..., Any] | None
+    score_tokens: Callable[..., Any] | None
 
 
 def make_parts(settings: Settings, workdir: Path) -> Parts:
@@ -90,17 +75,14 @@ def make_parts(settings: Settings, workdir: Path) -> Parts:
         cannot split what it should.
     """
     demand_same("settings", dataclasses.asdict(settings) | {"--workdir": str(workdir)})
-    s = on_devices(settings, jax.device_count())
+    s, training, decoding = make_layouts(settings)
     make_workdir(workdir)
     demand_shared(workdir)
-    mesh = make_mesh(**dataclasses.asdict(s.mesh))
-    training, decoding = Layout(mesh, "training"), Layout(mesh, "decoding")
-    check_mesh(s, training.ways("rows"), decoding.ways("slots"), training.ways("tokens"))
     demand(
-        not (s.verify.overlap and s.verify.kind in WITH_A_MODEL and mesh.size > 1),
+        not (s.verify.overlap and s.verify.kind in WITH_A_MODEL and training.mesh.size > 1),
         f"verify.overlap with verify.kind={s.verify.kind} starts programs of several devices from two threads, and two "
         f"that wait for each other's devices never end",
-        f"{mesh.size} devices",
+        f"{training.mesh.size} devices",
         "set verify.overlap=False, or verify.kind=rules",
     )
     warm = s.warm_start
@@ -112,16 +94,9 @@ def make_parts(settings: Settings, workdir: Path) -> Parts:
     tokenizer = make_tokenizer(s.tokenizer, s.model.vocab_size, tokenizer_folder(s, workdir))
     encode = make_encode(s.prompt, tokenizer)
     heldout = read_prompts(s, workdir, encode, "heldout").all()[: s.data.heldout_rows]
-    optimizer = make_optimizer(s.optimizer)
-    step_settings = StepSettings(s.rollout.temperature, s.train.logprob_chunk)
-    objective = make_objective(s)
-    # POIS at one update per step is stop_gradient(logp): no forward pass is spent on it.
-    recomputes = s.train.updates_per_step > 1 and s.loss.importance == "pois"
-    needs_scores = recomputes or s.loss.gate == "batch"
     return Parts(
-        settings=s,
+        **vars(make_trainer(s, training)),
         workdir=workdir,
-        training=training,
         decoding=decoding,
         tokenizer=tokenizer,
         encode=encode,
@@ -129,10 +104,27 @@ def make_parts(settings: Settings, workdir: Path) -> Parts:
         heldout=heldout,
         judge=make_judge(s.verify, decoding),
         engine=make_engine(s, tokenizer, decoding, s.rollout.sampling, s.seed),
-        optimizer=optimizer,
-        train_step=make_train_step(s.model, objective, optimizer, training, step_settings),
-        score=make_score(s.model, training, step_settings) if needs_scores else None,
+        score_tokens=make_token_scores(s.model, training, step_settings(s)) if s.traces_per_step else None,
     )
+
+
+def make_layouts(settings: Settings) -> tuple[Settings, Layout, Layout]:
+    """The mesh of this machine's devices.
+
+    Args:
+      settings: checked settings.
+
+    Returns:
+      The settings as they are on these devices, the training layout and the decoding layout.
+
+    Raises:
+      ValueError: the mesh does not fit the devices, or cannot split what it should.
+    """
+    s = on_devices(settings, jax.device_count())
+    mesh = make_mesh(**dataclasses.asdict(s.mesh))
+    training, decoding = Layout(mesh, "training"), Layout(mesh, "decoding")
+    check_mesh(s, training.ways("rows"), decoding.ways("slots"), training.ways("tokens"))
+    return s, training, decoding
 
 
 def make_engine(
@@ -254,35 +246,3 @@ def make_workdir(workdir: Path) -> None:
         raise ValueError(
             f"--workdir={workdir} cannot be written ({error.strerror}); give a folder that you own"
         ) from error
-
-
-def make_objective(settings: Settings) -> Objective:
-    """The loss of a micro-batch, as the settings want it.
-
-    Args:
-      settings: the run's.
-    """
-    loss = settings.loss
-    old_logp_of = choose(IMPORTANCE, loss.importance, "loss.importance")
-    # With one update POIS is exactly stop_gradient(logp), also where gate="batch" asks for scores.
-    several = settings.train.updates_per_step > 1
-
-    def objective(logp, entropy, micro, first):
-        return ulorl_loss(
-            logp,
-            old_logp_of(logp, micro.rollout_logp, first.logp if first is not None and several else None),
-            entropy,
-            micro.advantage,
-            micro.reward,
-            micro.mask,
-            micro.sample_ids,
-            num_tokens=micro.num_tokens,
-            clip_low=loss.clip_low,
-            clip_high=loss.clip_high,
-            tau=loss.tau,
-            sigma=loss.sigma,
-            gate=loss.gate,  # pyright: ignore[reportArgumentType] (checked in settings.check)
-            batch_entropy=None if first is None else first.entropy,
-        )
-
-    return objective

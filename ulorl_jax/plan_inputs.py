@@ -207,7 +207,7 @@ def _steady(rows: Sequence[dict[str, Any]], segments: int) -> list[dict[str, flo
     updates, programs, steady = 0.0, [], []
     for row in steps:
         updates = row.get("train/compiles", updates)  # a step without an update does not say
-        programs.append(updates + row["rollout/compiles"])
+        programs.append(updates + row["rollout/compiles"] + row.get("trace/compiles", 0.0))  # older runs have none
     for (before, row), (known, compiled) in zip(itertools.pairwise(steps), itertools.pairwise(programs), strict=True):
         released = sum(row[f"ledger/{name}"] - before[f"ledger/{name}"] for name in _SETTLED)
         lengths = row["rollout/finished"] * row.get("rollout/len_mean", 0.0)

@@ -55,6 +55,8 @@ class Settings:
     evaluation: EvalSettings
     checkpoint: CheckpointSettings
     traces_per_step: int
+    groups_every: int
+    replay: str
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Settings:
@@ -119,6 +121,7 @@ def check(settings: Settings) -> None:
         ("checkpoint.every", 1, s.checkpoint.every),
         ("checkpoint.keep", 1, s.checkpoint.keep),
         ("traces_per_step", 0, s.traces_per_step),
+        ("groups_every", 0, s.groups_every),
     ):
         demand_least(name, least, value)
     m, limit = r.segments, r.output_limit

@@ -81,6 +81,18 @@ def test_of_a_train_state_only_the_parameters_files_are_read_or_checked(tmp_path
     assert (checkpoint.step, checkpoint.fingerprint, checkpoint.host["cursor"]) == (7, saved.MODEL, 7)
 
 
+def test_a_whole_train_state_comes_back_bit_for_bit_and_damage_to_its_optimizer_is_named(tmp_path):
+    state = saved.make_state(3)
+    saved.save(tmp_path, 7, state=state)
+    checkpoint = open_checkpoint(tmp_path)
+    read = checkpoint.read(like(state))
+    assert saved.bits(read) == saved.bits(state) and jax.tree.structure(read) == jax.tree.structure(state)
+    moment = next(path for path in (tmp_path / "7" / "state").glob("opt_state.*.nu.*/*") if path.name != ".zarray")
+    moment.write_bytes(moment.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"is damaged: state/opt_state\..*\.nu\."):
+        checkpoint.read(like(state))
+
+
 @pytest.mark.parametrize("damage", saved.DAMAGES)
 def test_damage_to_any_file_that_is_read_is_named(tmp_path, damage):
     state = make_state(3)

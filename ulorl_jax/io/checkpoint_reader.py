@@ -53,12 +53,12 @@ class SavedCheckpoint:
         Block by block, of 16 MB in the files that `Checkpoints` writes: the host holds few beside the result.
 
         Args:
-          like: nested dict of jax.ShapeDtypeStruct with shardings.
+          like: pytree of jax.ShapeDtypeStruct with shardings.
           part: the field of the state that looks like this, such as "params"; "" for the state as a whole.
             What is not asked for is not read, where the checkpoint keeps arrays in files of their own.
 
         Returns:
-          The nested dict of arrays.
+          The pytree of arrays.
 
         Raises:
           ValueError: an array is absent or of another shape, or a file that is read is damaged.
@@ -66,12 +66,12 @@ class SavedCheckpoint:
         leaves, structure = jax.tree_util.tree_flatten_with_path(like)
         prefix = f".{part}" if part else ""
         self._compare({prefix + jax.tree_util.keystr(path): leaf for path, leaf in leaves})
-        others = set(re.findall(r"^\.(\w+)", "\n".join(self.layout), re.MULTILINE)) - {part}
+        others = set(re.findall(r"^\.(\w+)", "\n".join(self.layout), re.MULTILINE)) - {part} if part else set()
         if damage := find_damage(self.folder / "state", lambda name: re.split(r"[./]", name)[0] not in others):
             raise ValueError(f"checkpoint {self.folder} is damaged: {damage}; take another step or copy it again")
         arrays = []
         for path, leaf in leaves:
-            keys = [part] * bool(part) + [key.key for key in path]  # type: ignore[union-attr]
+            keys = [part] * bool(part) + [jax.tree_util.keystr((key,), simple=True) for key in path]
             arrays.append(self._read_array(".".join(keys), leaf))  # orbax's name of it
         return jax.tree.unflatten(structure, arrays)
 

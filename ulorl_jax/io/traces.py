@@ -1,5 +1,6 @@
 """What was sampled at each step, with rewards and policy steps, for people, checks and plans."""
 
+import dataclasses
 import json
 import math
 import os
@@ -7,39 +8,92 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ulorl_jax.io.files import write_atomically
+from ulorl_jax.io.rows import read_rows
 from ulorl_jax.io.tokenizer import Tokenizer
 from ulorl_jax.types import Sample, Verdict
 
+TRAINED, UNINFORMATIVE, ERROR = "trained", "uninformative", "error"
+# What a row of an older run lacks; such runs traced the first samples judged in a step, not whole groups.
+OLDER = {"group": None, "use": None, "advantage": None, "policy_logp": None, "entropy": None}
+OLDER |= {"mastered": [], "masked": False}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TracedSample:
+    """A sample to show, with what its step made of it.
+
+    Attributes:
+      sample: with its prompt.
+      verdict: None where it has not been judged.
+      group: the same for the samples of one prompt, unique in a run.
+      use: what became of it: `TRAINED`, `UNINFORMATIVE` or `ERROR`.
+      advantage: None where it was not trained.
+      policy_logp: `[num_tokens]` f32, nats, of its tokens under the weights that the step's first update starts from,
+        at the sampling temperature; None where nobody computed them.
+      entropy: `[num_tokens]` f32, nats, of the distributions they were drawn from, under the same weights.
+      mastered: indices of the output's tokens that are well-mastered positive tokens.
+      masked: DMMPT's gate left those out of the loss.
+    """
+
+    sample: Sample
+    verdict: Verdict | None = None
+    group: int = 0
+    use: str = UNINFORMATIVE
+    advantage: float | None = None
+    policy_logp: np.ndarray | None = None
+    entropy: np.ndarray | None = None
+    mastered: np.ndarray | Sequence[int] = ()
+    masked: bool = False
+
 
 def write_trace(
-    workdir: str | os.PathLike[str],
-    step: int,
-    samples: Sequence[Sample],
-    verdicts: Sequence[Verdict | None],
-    tokenizer: Tokenizer,
+    workdir: str | os.PathLike[str], step: int, traced: Sequence[TracedSample], tokenizer: Tokenizer
 ) -> pathlib.Path:
     """Writes one JSON object per sample to `workdir/rollouts/step_000012.jsonl`, atomically.
 
     Args:
       workdir: the run's folder.
       step: names the file; a file of the same step is replaced.
-      samples: those worth keeping; the choice is the caller's.
-      verdicts: one per sample, None where it has not been judged.
+      traced: those worth keeping; the choice is the caller's.
       tokenizer: ids to text: all of a prompt, an output up to its end token.
 
     Returns:
       The file's path.
+    """
+    path = pathlib.Path(workdir) / "rollouts" / f"step_{step:06}.jsonl"
+    write_atomically(path, "".join(json.dumps(_record(each, tokenizer)) + "\n" for each in traced))
+    return path
+
+
+def traced_steps(workdir: str | os.PathLike[str]) -> list[int]:
+    """The steps of a run that have a trace, ascending."""
+    paths = (pathlib.Path(workdir) / "rollouts").glob("step_*.jsonl")
+    return sorted(int(path.stem.removeprefix("step_")) for path in paths)
+
+
+def read_trace(workdir: str | os.PathLike[str], step: int) -> list[dict[str, Any]]:
+    """The rows of a step's trace.
+
+    Args:
+      workdir: the run's folder.
+      step: one of `traced_steps`.
+
+    Returns:
+      What `write_trace` wrote; what rows of an older run lack is None, empty or False.
 
     Raises:
-      ValueError: not one verdict per sample.
+      ValueError: the run has no trace of the step, or the file is damaged.
     """
-    if len(samples) != len(verdicts):
-        raise ValueError(f"want one verdict per sample, got {len(samples)} samples and {len(verdicts)} verdicts")
-    records = [_record(sample, verdict, tokenizer) for sample, verdict in zip(samples, verdicts, strict=True)]
-    path = pathlib.Path(workdir) / "rollouts" / f"step_{step:06}.jsonl"
-    write_atomically(path, "".join(json.dumps(record) + "\n" for record in records))
-    return path
+    steps = traced_steps(workdir)
+    if step not in steps:
+        there = f"there are traces of the steps {ranges(steps)}" if steps else "it has none: traces_per_step was 0, or"
+        there += "" if steps else " no group has been released yet"
+        raise ValueError(f"{workdir} has no trace of step {step}; {there}")
+    rows = read_rows(pathlib.Path(workdir) / "rollouts" / f"step_{step:06}.jsonl")
+    return [OLDER | row for _, row in rows]
 
 
 def write_lengths(workdir: str | os.PathLike[str], step: int, samples: Sequence[Sample]) -> pathlib.Path:
@@ -59,10 +113,12 @@ def write_lengths(workdir: str | os.PathLike[str], step: int, samples: Sequence[
     return path
 
 
-def _record(sample: Sample, verdict: Verdict | None, tokenizer: Tokenizer) -> dict[str, Any]:
+def _record(traced: TracedSample, tokenizer: Tokenizer) -> dict[str, Any]:
+    sample, verdict = traced.sample, traced.verdict
     return {
         "sample": sample.id,
         "prompt_id": sample.prompt.id,
+        "group": traced.group,
         "source": sample.prompt.source,
         "question": sample.prompt.question,
         "prompt": tokenizer.decode(sample.prompt.tokens),
@@ -70,6 +126,8 @@ def _record(sample: Sample, verdict: Verdict | None, tokenizer: Tokenizer) -> di
         "reference": sample.prompt.reference,
         "reward": verdict.reward if verdict else None,
         "reason": verdict.reason if verdict else "",
+        "use": traced.use,
+        "advantage": traced.advantage,
         "finished": sample.finished,
         "segments": [
             {
@@ -82,6 +140,25 @@ def _record(sample: Sample, verdict: Verdict | None, tokenizer: Tokenizer) -> di
         ],
         "prompt_tokens": sample.prompt.tokens.tolist(),
         "tokens": sample.output.tolist(),
-        # JSON has no NaN; four decimals of a nat are plenty for reading.
-        "logp": [round(x, 4) if math.isfinite(x) else None for x in sample.logp.tolist()],
+        "logp": _rounded(sample.logp),
+        "policy_logp": None if traced.policy_logp is None else _rounded(traced.policy_logp),
+        "entropy": None if traced.entropy is None else _rounded(traced.entropy),
+        "mastered": [int(index) for index in traced.mastered],
+        "masked": traced.masked,
     }
+
+
+def _rounded(nats: np.ndarray) -> list[float | None]:
+    """For JSON, which has no NaN; four decimals of a nat are plenty for reading."""
+    return [round(x, 4) if math.isfinite(x) else None for x in nats.tolist()]
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """1-3, 7: ascending numbers, those without a gap together."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1] = [parts[-1][0], number]
+        else:
+            parts.append([number])
+    return ", ".join("-".join(map(str, part)) for part in parts)

@@ -96,11 +96,13 @@ class Released:
       informative: groups with 0 < number correct < size: they are trained.
       uninformative: groups that carry no advantage: all right, all wrong, or a single sample.
       errors: samples that nobody could judge; they left their group.
+      verdicts: by the id of every sample.
     """
 
     informative: list[Group]
     uninformative: list[Group]
     errors: list[Sample]
+    verdicts: dict[int, Verdict]
 
 
 class ExperiencePool:
@@ -137,9 +139,10 @@ class ExperiencePool:
         gradient: it is dropped (dynamic sampling). A sample with an error verdict
         leaves its group; the others are judged among themselves.
         """
-        out = Released([], [], [])
+        out = Released([], [], [], {})
         for prompt_id in sorted(key for key, group in self.groups.items() if len(group) == self.samples_per_prompt):
             entries = sorted(self.groups.pop(prompt_id), key=lambda entry: entry[0].id)
+            out.verdicts.update((sample.id, verdict) for sample, verdict in entries)
             judged = [(sample, verdict.reward) for sample, verdict in entries if verdict.reward is not None]
             out.errors.extend(sample for sample, verdict in entries if verdict.reward is None)
             if not judged:

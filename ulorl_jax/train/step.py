@@ -203,6 +203,27 @@ def make_score(config: Qwen3Config, layout: Layout, settings: StepSettings) -> C
     return jax.jit(score, out_shardings=Scores(layout.sharding(None, "rows", None), layout.sharding()))
 
 
+def make_token_scores(
+    config: Qwen3Config, layout: Layout, settings: StepSettings
+) -> Callable[[Any, Batch], tuple[jax.Array, jax.Array]]:
+    """Compiles a forward pass over one micro-batch: what given weights make of every token, for people to read.
+
+    Args:
+      config: the network's shape.
+      layout: the training layout.
+      settings: temperature and chunking.
+
+    Returns:
+      A jitted function of (params, batch of `[1, B, T]` arrays) to log-probs and entropies, `[B, T]` f32 each, nats,
+      whole on every device.
+    """
+    logprobs = _make_logprobs(config, layout, settings)
+    everywhere = layout.sharding()
+    return jax.jit(
+        lambda params, batch: logprobs(params, _micro_batch(batch, 0, layout)), out_shardings=(everywhere, everywhere)
+    )
+
+
 def _make_logprobs(config, layout, settings):
     """(params, micro-batch) -> log-probs and entropies, [B, T] each, tokens in their rows' order."""
     chosen = {"temperature": settings.temperature, "chunk_size": settings.logprob_chunk}
