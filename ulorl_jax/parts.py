@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 from ulorl_jax.data.chain_sum import write_chain_sum
+from ulorl_jax.data.stairs import write_stairs
 from ulorl_jax.inputs import WITH_A_MODEL, make_encode, make_judge, make_source, make_tokenizer
 from ulorl_jax.io.checkpoint_reader import saved_steps
 from ulorl_jax.io.folders import demand_shared
@@ -38,7 +39,11 @@ IMPORTANCE = {
     "pois": importance.pseudo_on_policy,
 }
 _CHAIN_SUM = functools.partial(write_chain_sum, train=8192, supervised=32768)
-GENERATORS = {"chain_sum": _CHAIN_SUM, "chain_sum_varied": functools.partial(_CHAIN_SUM, varied=True)}
+GENERATORS = {
+    "chain_sum": _CHAIN_SUM,
+    "chain_sum_varied": functools.partial(_CHAIN_SUM, varied=True),
+    "stairs": functools.partial(write_stairs, train=3072, supervised=4096),
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,12 +80,15 @@ class Parts:
     score: Callable[..., Any] | None
 
 
-def make_parts(settings: Settings, workdir: Path) -> Parts:
+def make_parts(settings: Settings, workdir: Path, objective: Objective | None = None) -> Parts:
     """Builds everything a run needs; reads the data, compiles nothing yet.
 
     Args:
       settings: checked settings.
       workdir: the run's folder, created where missing.
+      objective: a loss of your own (see `train.step.Objective`); None takes the one that `settings.loss` describes.
+        Of `settings.loss` your own run then uses the advantages' keys alone, and its config.json cannot tell which
+        loss it had: give it a workdir of its own.
 
     Returns:
       The parts.
@@ -114,10 +122,9 @@ def make_parts(settings: Settings, workdir: Path) -> Parts:
     heldout = read_prompts(s, workdir, encode, "heldout").all()[: s.data.heldout_rows]
     optimizer = make_optimizer(s.optimizer)
     step_settings = StepSettings(s.rollout.temperature, s.train.logprob_chunk)
-    objective = make_objective(s)
     # POIS at one update per step is stop_gradient(logp): no forward pass is spent on it.
-    recomputes = s.train.updates_per_step > 1 and s.loss.importance == "pois"
-    needs_scores = recomputes or s.loss.gate == "batch"
+    several = s.train.updates_per_step > 1
+    needs_scores = several if objective else (several and s.loss.importance == "pois") or s.loss.gate == "batch"
     return Parts(
         settings=s,
         workdir=workdir,
@@ -130,7 +137,7 @@ def make_parts(settings: Settings, workdir: Path) -> Parts:
         judge=make_judge(s.verify, decoding),
         engine=make_engine(s, tokenizer, decoding, s.rollout.sampling, s.seed),
         optimizer=optimizer,
-        train_step=make_train_step(s.model, objective, optimizer, training, step_settings),
+        train_step=make_train_step(s.model, objective or make_objective(s), optimizer, training, step_settings),
         score=make_score(s.model, training, step_settings) if needs_scores else None,
     )
 
