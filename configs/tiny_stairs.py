@@ -17,9 +17,9 @@ def get_config() -> ml_collections.ConfigDict:
     c.steps = 40
     c.model.update(hidden_size=32, intermediate_size=64, num_attention_heads=2, num_key_value_heads=1)
     c.data.update(generate="stairs", max_prompt_tokens=4, heldout_rows=128)
-    c.rollout.update(output_limit=48, slots=128, prefill_rows=128, prefill_chunk=52)
+    c.rollout.update(output_limit=48, slots=96, prefill_rows=96, prefill_chunk=52)
     c.loss.sigma = 0.3  # the policy is less sure than that of configs/tiny.py: many ways are right
-    c.train.update(row_lengths=(52,), rows_per_micro_batch=32, logprob_chunk=52)
+    c.train.update(row_lengths=(52,), rows_per_micro_batch=48, logprob_chunk=52)
     c.optimizer.learning_rate = 1e-3
     c.warm_start.update(steps=150, samples=32, rows=16, row_length=52)
     c.warm_start.optimizer.update(learning_rate=8e-3, decay_steps=150)
