@@ -90,8 +90,8 @@ BLUE, ORANGE, GREEN, RED, GREY = "#3b6fb6", "#e08a1e", "#3a9b6a", "#c8443c", "#b
 # ## 1. Real outputs
 #
 # A network with random weights, which stay as they are: what is decoded does not matter here, only how long it gets.
-# Six of its 128 tokens are end tokens, so an output goes on with a probability of about 122/128 at each token, and
-# lengths have a long tail. $L = 96$, $C = 32$ slots. The decoder is that of every run of this project.
+# Six of its 128 tokens are end tokens, so every token may be the last, with about the same probability, and lengths
+# have a long tail. $L = 96$, $C = 32$ slots. The decoder is that of every run of this project.
 
 # %%
 from configs import tiny_stairs
@@ -125,7 +125,7 @@ def decode(M, steps):
     return samples, {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
-STEPS = {1: 12, 2: 16, 4: 24}
+STEPS = {1: 16, 2: 14, 4: 16}  # of M = 1 enough to know all samples that the others will meet
 decoded = {M: decode(M, steps) for M, steps in STEPS.items()}
 whole = decoded[1][0]
 lengths = np.array([whole[i].num_tokens for i in sorted(whole)])
