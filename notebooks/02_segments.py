@@ -192,38 +192,43 @@ for M, steps in STEPS.items():
 #
 # ## 3. Seconds
 #
-# `Cost` prices the counts. From the run with $M = 1$ come the seconds of a token step and of a prefilled token; with
-# them the other two are predicted, and measured beside it. Steps that compiled something (the first ones) are left out.
+# `Cost` prices the counts: seconds of a token step and of a prefilled token, here those of the run with $M = 4$
+# (medians, for a machine may be busy). With them the decoding and the prefill of the other runs are predicted, per
+# finished sample. The first $2M$ steps are left out: they compile, and all samples begin together.
 
 # %%
 work = Workload(lengths, np.full(len(lengths), prompt_tokens), L, G, recompute=True)
 
 
-def steady(M):
-    """Sums over the steps after the first 2 M."""
-    return {name: values[2 * M :].sum() for name, values in decoded[M][1].items()}
+def price(M, seconds, count):
+    """Median seconds per token step or prefilled token."""
+    counts = decoded[M][1]
+    return float(np.median((counts[seconds] / counts[count])[2 * M :]))
 
 
-one = steady(1)
-# On a CPU a token step computes every slot, active or not, so its cost goes with the slots; C never changes here.
 cost = Cost(
-    step_s=0.0, token_step_s=one["decode_s"] / one["token_steps"], slots=C,
-    prefill_token_s=one["prefill_s"] / one["prefilled"],
-)  # fmt: skip
+    step_s=0.0,
+    token_step_s=price(4, "decode_s", "token_steps"),
+    slots=C,
+    prefill_token_s=price(4, "prefill_s", "prefilled"),
+)
 print(f"a token step {1e3 * cost.token_step_s:.2f} ms, a prefilled token {1e6 * cost.prefill_token_s:.0f} us\n")
-print("M   decode, ms per finished sample: measured   predicted   prefill, the same: measured   predicted")
+print("M   ms per finished sample: decode measured   predicted   prefill measured   predicted")
 for M in STEPS:
-    seen, told = steady(M), describe(schedules[M], simulated[M], work, cost, 2 * M)
+    counts, told = decoded[M][1], describe(schedules[M], simulated[M], work, cost, 2 * M)
+    per_sample = {name: counts[name][2 * M :].sum() / counts["finished"][2 * M :].sum() for name in counts}
+    decode_ms = 1e3 * price(M, "decode_s", "token_steps") * per_sample["token_steps"]
+    prefill_ms = 1e3 * price(M, "prefill_s", "prefilled") * per_sample["prefilled"]
     print(
-        f"{M} {1e3 * seen['decode_s'] / seen['finished']:42.2f} {1e3 * told['decode_s'] / told['finished']:11.2f} "
-        f"{1e3 * seen['prefill_s'] / seen['finished']:29.2f} {1e3 * told['prefill_s'] / told['finished']:11.2f}"
+        f"{M} {decode_ms:41.2f} {1e3 * told['decode_s'] / told['finished']:11.2f} {prefill_ms:18.2f} "
+        f"{1e3 * told['prefill_s'] / told['finished']:11.2f}"
     )
 
 # %% [markdown]
-# On a busy machine the measured columns are rough. What is prefilled again at every step (`kv = "recompute"`) is the
-# price of segments: the tokens an unfinished sample has already, once more through the network. With only the prompts
-# of $M = 1$ to learn from, its price is the least certain number here. `benchmarks/segments.py` measures all this with
-# care.
+# Decoding gets cheaper with $M$. What it costs is prefill: with `kv = "recompute"` the tokens that an unfinished sample
+# has already go through the new network once more at every step. And there the prediction fails: in a network this
+# small the seconds of a prefill go with its calls, hardly with its tokens. A simulation is as good as its prices;
+# larger networks are told better (README), and `benchmarks/segments.py` measures with care.
 #
 # ## 4. The paper's Table 1
 #
@@ -299,9 +304,9 @@ plt.show()
 #   everything that the paper did, where an engine can do it. Then $M$ says how old tokens may get, not how fast it
 #   goes.
 #
-# How many slots? As many as memory holds, while a token step costs the same for all of them. Where it costs in
-# proportion (a CPU, or a device whose caches take longer to read than the weights), more slots bring nothing by
-# themselves:
+# How many slots? While a token step costs the same for all of them (reading the weights is what takes the time), as
+# many as memory holds. Where it goes with the slots (a CPU, or caches that take longer to read than the weights),
+# decoding is no cheaper with more of them; they only spread $T$ over more samples:
 
 # %%
 print("token step         slots   trained tokens per s: M = 1      M = 4   gain of M = 4")
@@ -314,6 +319,9 @@ for share, what in ((0.0, "costs the same"), (1.0, "goes with slots")):
         print(f"{what:18s} {slots:5d} {one:28,.0f} {four:10,.0f} {four / one:15.2f}")
 
 # %% [markdown]
+# In the last three rows decoding is little beside $T$, and cutting it into segments gains nothing: a step of $M = 4$
+# pays the same $T$ for fewer samples. Segments are for runs whose steps wait for the longest output.
+#
 # All of section 5 is simulated: lengths are drawn from a log-normal and depend on nothing, and memory holds every slot.
 # For your own run, take its lengths and seconds instead:
 #
