@@ -300,9 +300,10 @@ plt.show()
 # * With refill `step`, segments gain, and more with a heavier tail, up to the $M$ at which $T$ is all that is left.
 #   What they cost is age: a token is trained steps after it was drawn, by another policy. That is what POIS is about
 #   (04).
-# * With `continuous` no slot is ever idle, whatever $M$ is, and a larger $M$ only pays $T$ more often. It is ahead of
-#   everything that the paper did, where an engine can do it. Then $M$ says how old tokens may get, not how fast it
-#   goes.
+# * With `continuous` no slot is ever idle, whatever $M$ is, and a larger $M$ only pays $T$ more often: $M = 1$ trains
+#   most tokens per second. Where an engine can refill within a segment, $M$ is no longer about speed; it says how often
+#   the weights that decode are renewed. (Prefill costs nothing in `plan_base`; price yours with
+#   `given.prefill_token_s`.)
 #
 # How many slots? While a token step costs the same for all of them (reading the weights is what takes the time), as
 # many as memory holds. Where it goes with the slots (a CPU, or caches that take longer to read than the weights),
