@@ -125,6 +125,7 @@ experience = ExperiencePool(G)
 experience.add(finished, parts.judge(to_attempts(finished, parts.tokenizer)))
 released = experience.release()
 batch = pack_groups(released.informative, settings)  # groups with right and wrong answers: those that are trained
+assert batch.num_micro_batches == 1
 rows = jax.tree.map(lambda x: jnp.asarray(x)[0] if np.ndim(x) == 3 else x, batch)  # its one micro-batch, [B, T]
 mask, N = np.asarray(rows.mask), int(batch.num_tokens)
 

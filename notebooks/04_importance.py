@@ -185,6 +185,7 @@ def draw(params, policy_step, prompts, seed=0):
 
 def flat(batch):
     """The one micro-batch of a small batch: arrays [B, T]."""
+    assert batch.num_micro_batches == 1
     return jax.tree.map(lambda x: jnp.asarray(x)[0] if np.ndim(x) == 3 else x, batch)
 
 

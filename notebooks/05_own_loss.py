@@ -264,7 +264,7 @@ own = train("focal", focal)
 # Whatever your function returns as metrics stands in `metrics.jsonl` of the run, and in TensorBoard.
 
 # %%
-last = own[-1]
+last = [row for row in own if "loss/focal" in row][-1]
 print({name: round(last[name], 4) for name in ("loss/focal", "focal/weight", "entropy/mean", "train/grad_norm")})
 
 fig, axes = plt.subplots(1, 3, figsize=(9.5, 2.5), layout="constrained")
