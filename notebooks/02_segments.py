@@ -299,7 +299,7 @@ plt.show()
 # %% [markdown]
 # * With refill `step`, segments gain, and more with a heavier tail, up to the $M$ at which $T$ is all that is left.
 #   What they cost is age: a token is trained steps after it was drawn, by another policy. That is what POIS is about
-#   (04).
+#   (notebook 04).
 # * With `continuous` no slot is ever idle, whatever $M$ is, and a larger $M$ only pays $T$ more often: $M = 1$ trains
 #   most tokens per second. Where an engine can refill within a segment, $M$ is no longer about speed; it says how often
 #   the weights that decode are renewed. (Prefill costs nothing in `plan_base`; price yours with
