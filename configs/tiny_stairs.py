@@ -1,8 +1,8 @@
-"""The smallest run there is, for notebooks and for trying an idea: a 16k-parameter transformer learns to climb stairs.
+"""The smallest run there is, for notebooks and for trying an idea: a 23k-parameter transformer learns to climb stairs.
 
 Setting: strides of one or two, at times one back, to a given stair (data/stairs.py), so there are many right ways.
 The warm start learns from a teacher that is right two times in three; then UloRL with M = 4 segments, POIS and DMMPT.
-Hardware: 2 CPU cores, 1 GiB.
+Hardware: 2 CPU cores, 2 GiB.
 Command:  python launch/train.py --config=configs/tiny_stairs.py --workdir=runs/tiny_stairs
 """
 

@@ -26,8 +26,8 @@
 #
 # This notebook looks at real answers of a small policy: which tokens those are, what leaving them out does to the
 # gradient and to the entropy, and what the gate does. It is not the paper's Figures 4 and 5, which are 300 steps of
-# models a hundred thousand times as large. It needs no accelerator and takes about half a minute on two quiet CPU
-# cores.
+# models more than a hundred thousand times as large. It needs no accelerator and takes about half a minute on two quiet
+# CPU cores.
 #
 # **In Colab:** get the project first, in a cell above this one: `!git clone` with the address of your copy, or upload
 # its folder. The next cell finds it, and installs only what Colab lacks. Elsewhere it installs nothing:

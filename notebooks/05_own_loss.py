@@ -222,7 +222,7 @@ print(
 # %% [markdown]
 # ## 4. In the real loop
 #
-# `configs/tiny_stairs.py` is the smallest run of this project: a policy of 16 thousand parameters climbs to a given
+# `configs/tiny_stairs.py` is the smallest run of this project: a policy of 23 thousand parameters climbs to a given
 # stair by strides of one or two, at times one back, and says where it ends. `kq7=` wants an answer that ends in `#7`,
 # and many ways lead there. The supervised warm start shows it a teacher that oversteps the stair about one time in
 # three.

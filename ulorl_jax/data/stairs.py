@@ -7,7 +7,7 @@ stride, then `#` and the last one:
 
 Any way that ends at n is right. The teacher strides at random and stops once it is there or
 beyond, so it is right about two times in three; strides back give a tail of long answers. A
-transformer of 16 thousand parameters learns to climb like the teacher in seconds. What is left to
+transformer of 23 thousand parameters learns to climb like the teacher in seconds. What is left to
 find out is to take one stair, not two, before the last; everything else may stay as it is.
 """
 
