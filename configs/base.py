@@ -61,8 +61,8 @@ def get_config() -> ml_collections.ConfigDict:
 
     # Files of questions: JSON lines, parquet or ArrayRecord, by their suffix.
     c.data = d = ml_collections.ConfigDict()
-    # a task that is made, not found: "chain_sum" writes its files into the workdir; "chain_sum_varied" the same,
-    # its worked answers written as people write a number ("7.0", "seven", "14/2")
+    # a task that is made, not found, its files written into the workdir: "stairs", "chain_sum", or "chain_sum_varied",
+    # whose worked answers are written as people write a number ("7.0", "seven", "14/2")
     d.generate = ""
     d.train = ml_collections.ConfigDict({"main": source()})  # questions to train on; several are mixed by weight
     d.heldout = question_file()  # questions of the evaluation

@@ -33,9 +33,12 @@ def cells(notebook) -> list[tuple[str, str]]:
     return [(cell.cell_type, cell.source.strip()) for cell in notebook.cells]
 
 
-def run_setup_cell(notebook: pathlib.Path, cwd: pathlib.Path, before: str = "", after: str = ""):
-    cell = next(cell for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code")
-    source = before + cell.source + after
+def setup_cell(notebook: pathlib.Path) -> str:
+    return next(cell.source for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code")
+
+
+def run_setup_cell(cwd: pathlib.Path, before: str = "", after: str = ""):
+    source = before + setup_cell(NOTEBOOKS[0]) + after
     return subprocess.run([sys.executable, "-c", source], cwd=cwd, capture_output=True, text=True, timeout=60)
 
 
@@ -69,10 +72,13 @@ def test_a_notebook_is_committed_without_outputs(path):
     assert not ran, f"{len(ran)} cells have outputs; run: jupyter nbconvert --clear-output --inplace {path.name}"
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_all_notebooks_have_one_set_up_cell():
+    assert len({setup_cell(path) for path in NOTEBOOKS}) == 1
+
+
 @pytest.mark.parametrize("have", [["jax", "jaxlib", "numpy", "ml_collections"], []], ids=["with_jax", "with_nothing"])
-def test_colab_gets_what_it_lacks_and_keeps_its_jax(path, have):
-    done = run_setup_cell(path, FOLDER, COLAB.format(have=have), REPORT)
+def test_colab_gets_what_it_lacks_and_keeps_its_jax(have):
+    done = run_setup_cell(FOLDER, COLAB.format(have=have), REPORT)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     plain, jetstream = report["calls"]
@@ -86,25 +92,22 @@ def test_colab_gets_what_it_lacks_and_keeps_its_jax(path, have):
     assert any(argument.startswith("--constraint=") for argument in plain)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_outside_colab_the_set_up_installs_nothing_and_finds_the_project(path):
+def test_outside_colab_the_set_up_installs_nothing_and_finds_the_project():
     watch = "import subprocess\nsubprocess.run = None\n"
-    done = run_setup_cell(path, FOLDER, watch, "\nimport ulorl_jax; print(ulorl_jax.__file__)")
+    done = run_setup_cell(FOLDER, watch, "\nimport ulorl_jax; print(ulorl_jax.__file__)")
     assert done.returncode == 0, done.stderr
     assert pathlib.Path(done.stdout.splitlines()[-1]).parent == FOLDER.parent / "ulorl_jax"
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_the_project_is_found_in_a_folder_right_below_as_after_git_clone(path, tmp_path):
+def test_the_project_is_found_in_a_folder_right_below_as_after_git_clone(tmp_path):
     os.symlink(FOLDER.parent, tmp_path / "clone")
-    done = run_setup_cell(path, tmp_path, after="\nprint(root.resolve())")
+    done = run_setup_cell(tmp_path, after="\nprint(root.resolve())")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(FOLDER.parent)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_without_the_project_nearby_the_set_up_says_where_it_looked(path, tmp_path):
-    done = run_setup_cell(path, tmp_path)
+def test_without_the_project_nearby_the_set_up_says_where_it_looked(tmp_path):
+    done = run_setup_cell(tmp_path)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("FileNotFoundError: no folder with ulorl_jax/loop.py") and str(tmp_path) in last

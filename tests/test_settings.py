@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from configs import base, gsm8k_bytes, qwen3_0p6b, qwen3_4b, qwen3_8b, qwen3_30b, tiny, tiny_varied
+from configs import base, gsm8k_bytes, qwen3_0p6b, qwen3_4b, qwen3_8b, qwen3_30b, tiny, tiny_stairs, tiny_varied
 from ulorl_jax.settings import Settings, check_mesh, on_devices
 
 PAPER = {"qwen3_4b": qwen3_4b, "qwen3_8b": qwen3_8b, "qwen3_30b": qwen3_30b}
-CONFIGS = {"base": base, "tiny": tiny, "tiny_varied": tiny_varied, "gsm8k_bytes": gsm8k_bytes}
-CONFIGS |= {"qwen3_0p6b": qwen3_0p6b} | PAPER
+CONFIGS = {"base": base, "tiny": tiny, "tiny_varied": tiny_varied, "tiny_stairs": tiny_stairs}
+CONFIGS |= {"gsm8k_bytes": gsm8k_bytes, "qwen3_0p6b": qwen3_0p6b} | PAPER
 
 
 def values_of(config=tiny) -> dict:

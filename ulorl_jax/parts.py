@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from ulorl_jax.data.chain_sum import write_chain_sum
+from ulorl_jax.data.stairs import write_stairs
 from ulorl_jax.inputs import WITH_A_MODEL, make_encode, make_judge, make_source, make_tokenizer
 from ulorl_jax.io.checkpoint_reader import saved_steps
 from ulorl_jax.io.folders import demand_shared
@@ -23,14 +24,18 @@ from ulorl_jax.rewards import Judge
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.settings import Settings, check_mesh, on_devices
-from ulorl_jax.train.step import make_token_scores
+from ulorl_jax.train.step import Objective, make_token_scores
 from ulorl_jax.trainer import Trainer, make_trainer, step_settings
 from ulorl_jax.typed import choose, demand
 from ulorl_jax.types import Prompt
 from ulorl_jax.weights import HF, open_weights
 
 _CHAIN_SUM = functools.partial(write_chain_sum, train=8192, supervised=32768)
-GENERATORS = {"chain_sum": _CHAIN_SUM, "chain_sum_varied": functools.partial(_CHAIN_SUM, varied=True)}
+GENERATORS = {
+    "chain_sum": _CHAIN_SUM,
+    "chain_sum_varied": functools.partial(_CHAIN_SUM, varied=True),
+    "stairs": functools.partial(write_stairs, train=3072, supervised=4096),
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,12 +65,15 @@ class Parts(Trainer):
     score_tokens: Callable[..., Any] | None
 
 
-def make_parts(settings: Settings, workdir: Path) -> Parts:
+def make_parts(settings: Settings, workdir: Path, objective: Objective | None = None) -> Parts:
     """Builds everything a run needs; reads the data, compiles nothing yet.
 
     Args:
       settings: checked settings.
       workdir: the run's folder, created where missing.
+      objective: a loss of your own (see `train.step.Objective`); None takes the one that `settings.loss` describes.
+        Of `settings.loss` your own run then uses the advantages' keys alone, and its config.json cannot tell which
+        loss it had: give it a workdir of its own.
 
     Returns:
       The parts.
@@ -95,7 +103,7 @@ def make_parts(settings: Settings, workdir: Path) -> Parts:
     encode = make_encode(s.prompt, tokenizer)
     heldout = read_prompts(s, workdir, encode, "heldout").all()[: s.data.heldout_rows]
     return Parts(
-        **vars(make_trainer(s, training)),
+        **vars(make_trainer(s, training, objective)),
         workdir=workdir,
         decoding=decoding,
         tokenizer=tokenizer,

@@ -42,12 +42,13 @@ class Trainer:
     score: Callable[..., Any] | None
 
 
-def make_trainer(settings: Settings, layout: Layout) -> Trainer:
+def make_trainer(settings: Settings, layout: Layout, objective: Objective | None = None) -> Trainer:
     """What an update needs; compiles nothing yet.
 
     Args:
       settings: as they are on the devices.
       layout: the training layout.
+      objective: a loss of one's own; None: the one that `settings.loss` describes.
 
     Returns:
       The trainer.
@@ -55,13 +56,13 @@ def make_trainer(settings: Settings, layout: Layout) -> Trainer:
     s, sizes = settings, step_settings(settings)
     optimizer = make_optimizer(s.optimizer)
     # POIS at one update per step is stop_gradient(logp): no forward pass is spent on it.
-    recomputes = s.train.updates_per_step > 1 and s.loss.importance == "pois"
-    needs_scores = recomputes or s.loss.gate == "batch"
+    several = s.train.updates_per_step > 1
+    needs_scores = several if objective else (several and s.loss.importance == "pois") or s.loss.gate == "batch"
     return Trainer(
         settings=s,
         training=layout,
         optimizer=optimizer,
-        train_step=make_train_step(s.model, make_objective(s), optimizer, layout, sizes),
+        train_step=make_train_step(s.model, objective or make_objective(s), optimizer, layout, sizes),
         score=make_score(s.model, layout, sizes) if needs_scores else None,
     )
 

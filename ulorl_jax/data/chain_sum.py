@@ -12,12 +12,11 @@ something left to find out, namely to check, and to trust no wrong entry.
 """
 
 import functools
-import json
 import pathlib
 
 import numpy as np
 
-from ulorl_jax.io.files import write_atomically
+from ulorl_jax.data.made_files import SPLITS, write_made
 
 LABELS = "abcdefghijklmnopqrstuvwx"
 SHORTEST, LONGEST = 2, len(LABELS)
@@ -33,7 +32,6 @@ P_CHECK = 0.25  # that a sum is checked
 P_CHECK_RIGHT = 0.995
 
 TRIES = 50  # to draw a question of one length that is not taken
-STREAMS = {"heldout": 0, "train": 1, "supervised": 2}  # each file has a random stream of its own
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -72,9 +70,6 @@ def write_chain_sum(
             f"max_output_tokens must be at least {SHORTEST_ANSWER + 1}, the shortest answer with its end token; "
             f"got {max_output_tokens}"
         )
-    directory = pathlib.Path(directory)
-    paths = {name: directory / f"{name}.jsonl" for name in STREAMS}
-    manifest = directory / "chain_sum.json"
     wanted = {
         "seed": seed,
         "train": train,
@@ -82,20 +77,17 @@ def write_chain_sum(
         "supervised": supervised,
         "max_output_tokens": max_output_tokens,
     } | ({"varied": True} if varied else {})
-    if all(path.exists() for path in (manifest, *paths.values())) and json.loads(manifest.read_text()) == wanted:
-        return paths
-    manifest.unlink(missing_ok=True)  # from here until it is written again, the files belong to nobody
-    rngs = {name: np.random.default_rng([seed, stream]) for name, stream in STREAMS.items()}
-    rows = {"heldout": _problems(rngs["heldout"], heldout, set())}
-    held_out = {row["question"] for row in rows["heldout"]}
-    rows["train"] = _problems(rngs["train"], train, set(held_out))
-    writer = np.random.default_rng([seed, len(STREAMS)]) if varied else None
-    rows["supervised"] = _solutions(rngs["supervised"], supervised, held_out, max_output_tokens - 1, writer)
-    for name, path in paths.items():
-        numbered = (row | {"id": f"{name}-{index}"} for index, row in enumerate(rows[name]))
-        write_atomically(path, "".join(json.dumps(row) + "\n" for row in numbered))
-    write_atomically(manifest, json.dumps(wanted) + "\n")
-    return paths
+
+    def make() -> dict[str, list[dict[str, str]]]:
+        rngs = {split: np.random.default_rng([seed, stream]) for stream, split in enumerate(SPLITS)}
+        rows = {"heldout": _problems(rngs["heldout"], heldout, set())}
+        held_out = {row["question"] for row in rows["heldout"]}
+        rows["train"] = _problems(rngs["train"], train, set(held_out))
+        writer = np.random.default_rng([seed, len(SPLITS)]) if varied else None
+        rows["supervised"] = _solutions(rngs["supervised"], supervised, held_out, max_output_tokens - 1, writer)
+        return rows
+
+    return write_made(directory, "chain_sum", wanted, make)
 
 
 def draw_digits(rng: np.random.Generator, taken: set[str]) -> list[int]:

@@ -43,7 +43,10 @@ class Scores:
     entropy: Array
 
 
-# (logp [B,T], entropy [B,T], micro-batch with [B,T] arrays, first Scores or None) -> (loss, metrics that sum)
+# The loss of a micro-batch: (logp [B,T], entropy [B,T], micro-batch, first) -> (loss [], metrics), log-probs and
+# entropies in nats; logp carries the gradient. The micro-batch is a `types.Batch` whose per-token arrays are [B,T].
+# `first` is None where a step makes one update and nothing needs scores. Loss and metrics are sums over the tokens of
+# the micro-batch's mask, divided by its num_tokens, which are the whole batch's: those of micro-batches are added up.
 Objective = Callable[[jax.Array, jax.Array, Batch, Scores | None], tuple[jax.Array, Metrics]]
 
 
