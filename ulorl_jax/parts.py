@@ -38,7 +38,11 @@ IMPORTANCE = {
     "pois": importance.pseudo_on_policy,
 }
 _CHAIN_SUM = functools.partial(write_chain_sum, train=8192, supervised=32768)
-GENERATORS = {"chain_sum": _CHAIN_SUM, "chain_sum_varied": functools.partial(_CHAIN_SUM, varied=True)}
+GENERATORS = {
+    "chain_sum": _CHAIN_SUM,
+    "chain_sum_varied": functools.partial(_CHAIN_SUM, varied=True),
+    "chain_sum_choices": functools.partial(_CHAIN_SUM, choices=True),
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

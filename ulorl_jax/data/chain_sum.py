@@ -34,6 +34,7 @@ P_CHECK_RIGHT = 0.995
 
 TRIES = 50  # to draw a question of one length that is not taken
 STREAMS = {"heldout": 0, "train": 1, "supervised": 2}  # each file has a random stream of its own
+SEPARATORS = ",; "  # after a step; which one makes no difference
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -46,6 +47,7 @@ def write_chain_sum(
     supervised: int,
     max_output_tokens: int,
     varied: bool = False,
+    choices: bool = False,
 ) -> dict[str, pathlib.Path]:
     """Writes `train.jsonl`, `heldout.jsonl` and `supervised.jsonl`; does nothing where they are there already.
 
@@ -60,6 +62,7 @@ def write_chain_sum(
       train, heldout, supervised: rows of each file. Fewer rows are the first of more.
       max_output_tokens: L; supervised answers with their end token are at most as long.
       varied: the teacher writes its last sum as people write a number, see `write_digit`; nothing else changes.
+      choices: the teacher ends a step with any of SEPARATORS, all as good, see `write_separators`; nothing else changes.
 
     Returns:
       The files' paths by name.
@@ -81,7 +84,8 @@ def write_chain_sum(
         "heldout": heldout,
         "supervised": supervised,
         "max_output_tokens": max_output_tokens,
-    } | ({"varied": True} if varied else {})
+    }
+    wanted |= {name: True for name, wanted_so in (("varied", varied), ("choices", choices)) if wanted_so}
     if all(path.exists() for path in (manifest, *paths.values())) and json.loads(manifest.read_text()) == wanted:
         return paths
     manifest.unlink(missing_ok=True)  # from here until it is written again, the files belong to nobody
@@ -90,7 +94,8 @@ def write_chain_sum(
     held_out = {row["question"] for row in rows["heldout"]}
     rows["train"] = _problems(rngs["train"], train, set(held_out))
     writer = np.random.default_rng([seed, len(STREAMS)]) if varied else None
-    rows["supervised"] = _solutions(rngs["supervised"], supervised, held_out, max_output_tokens - 1, writer)
+    chooser = np.random.default_rng([seed, len(STREAMS) + 1]) if choices else None
+    rows["supervised"] = _solutions(rngs["supervised"], supervised, held_out, max_output_tokens - 1, writer, chooser)
     for name, path in paths.items():
         numbered = (row | {"id": f"{name}-{index}"} for index, row in enumerate(rows[name]))
         write_atomically(path, "".join(json.dumps(row) + "\n" for row in numbered))
@@ -185,6 +190,21 @@ def write_digit(digit: int, rng: np.random.Generator) -> str:
     return writings[rng.integers(len(writings))]
 
 
+def write_separators(answer: str, rng: np.random.Generator) -> str:
+    """An answer each of whose steps ends with a separator of its own.
+
+    Args:
+      answer: the teacher's.
+      rng: of the separators, drawn evenly.
+
+    Returns:
+      For "a66,b17~7,#7" such as "a66;b17~7 #7".
+    """
+    first, *steps = answer.split(",")
+    drawn = rng.integers(len(SEPARATORS), size=len(steps)).tolist()
+    return first + "".join(SEPARATORS[which] + step for which, step in zip(drawn, steps, strict=True))
+
+
 def _problems(rng: np.random.Generator, size: int, taken: set[str]) -> list[dict[str, str]]:
     rows = []
     for _ in range(size):
@@ -196,7 +216,12 @@ def _problems(rng: np.random.Generator, size: int, taken: set[str]) -> list[dict
 
 
 def _solutions(
-    rng: np.random.Generator, size: int, held_out: set[str], longest: int, writer: np.random.Generator | None
+    rng: np.random.Generator,
+    size: int,
+    held_out: set[str],
+    longest: int,
+    writer: np.random.Generator | None,
+    chooser: np.random.Generator | None,
 ) -> list[dict[str, str]]:
     rows = []
     while len(rows) < size:
@@ -204,6 +229,8 @@ def _solutions(
         answer = teacher_solution(digits, rng)
         if writer is not None:
             answer = answer[:-1] + write_digit(int(answer[-1]), writer)
+        if chooser is not None:
+            answer = write_separators(answer, chooser)
         if len(answer) <= longest:
             rows.append({"question": question_text(digits), "answer": answer})
     return rows
