@@ -1,10 +1,10 @@
 """Sees whether a claim holds: runs an experiment's grid, then makes one table, one JSON and one picture of it.
 
-python launch/ablate.py --config=configs/experiments/f4_mastered_tokens.py --workdir=runs/claims [--cells=plain] [--jobs=2]
+python launch/ablate.py --config=configs/experiments/f4_mastered_tokens.py --workdir=DIR [--cells=plain] [--jobs=2]
 
-Every cell and seed is a run of launch/train.py of its own, DIR/cells/CELL/seed_N. The same command goes on where it was:
-what is finished is not run again. A run that fails does not hold up the others, but the exit status is then 1. Writes
-DIR/NAME.json, NAME.md and NAME.png of all that is finished; --aggregate_only does no more than that.
+Every cell and seed is a run of launch/train.py of its own, DIR/cells/CELL/seed_N. The same command goes on where it
+was: what is finished is not run again. A run that fails does not hold up the others, but the exit status is then 1.
+Writes DIR/NAME.json, NAME.md and NAME.png of all that is finished; --aggregate_only does no more than that.
 """
 
 import os
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> None:
         from ulorl_jax.grid import refuse_changed, run_grid
 
         experiment = ExperimentSettings.from_dict(CONFIG.value.to_dict())
-        workdir = pathlib.Path(WORKDIR.value)
+        workdir = pathlib.Path(str(WORKDIR.value))
         cells = _some("cells", CELLS.value, list(experiment.cells))
         seeds = _some("seeds", SEEDS.value, [str(seed) for seed in experiment.seeds])
         runs = make_runs(experiment, workdir, ROOT)

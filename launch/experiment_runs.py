@@ -14,7 +14,9 @@ from ulorl_jax.grid import GridRun
 from ulorl_jax.settings import Settings
 
 
-def make_runs(experiment: ExperimentSettings, workdir: pathlib.Path, root: pathlib.Path) -> dict[tuple[str, int], GridRun]:
+def make_runs(
+    experiment: ExperimentSettings, workdir: pathlib.Path, root: pathlib.Path
+) -> dict[tuple[str, int], GridRun]:
     """The runs of an experiment, seed after seed, so that a part of them says something.
 
     Args:
@@ -70,7 +72,8 @@ def resolve(config: pathlib.Path, overrides: tuple[str, ...]) -> dict:
         values(argv)
         return holder.value.to_dict()
     except AttributeError as error:
-        raise ValueError(f"no config key {'. '.join(str(error).splitlines())} (configs/base.py has all keys)") from error
+        text = ". ".join(str(error).splitlines())
+        raise ValueError(f"no config key {text} (configs/base.py has all keys)") from error
     except (flags.Error, OSError) as error:
         raise ValueError(" ".join(str(error).split())) from error
 

@@ -102,7 +102,7 @@ def over_seeds(values: Mapping[int, float | None]) -> dict[str, Any]:
       values: by seed.
 
     Returns:
-      "values" (by seed, as text: JSON's keys are), "mean", "sd" (of n - 1), "low", "high"; None where there are too few.
+      "values" (by seed, as text: JSON's keys are), "mean", "sd" (of n - 1), "low", "high"; None where too few.
     """
     found = [value for value in values.values() if value is not None]
     return {
@@ -153,7 +153,7 @@ def judge_rule(rule: RuleSettings, cells: Mapping[str, Any], seeds: tuple[int, .
     left, right = operand(rule.left), operand(rule.right)
 
     def side(of: float | tuple[str, str], seed: int) -> float | None:
-        return of if isinstance(of, float) else cells[of[0]]["metrics"][of[1]]["values"].get(str(seed))
+        return cells[of[0]]["metrics"][of[1]]["values"].get(str(seed)) if isinstance(of, tuple) else of
 
     values: dict[str, float | None] = {}
     for seed in seeds:

@@ -118,9 +118,17 @@ def _check(s: ExperimentSettings) -> None:
     )
     for name in s.cells:
         demand(
-            bool(re.fullmatch(r"\w+", name)), "a cell's name is a folder: letters, digits and _", name, "rename the cell"
+            bool(re.fullmatch(r"\w+", name)),
+            "a cell's name is a folder: letters, digits and _",
+            name,
+            "rename the cell",
         )
-    demand(not s.predict_from or s.predict_from in s.cells, "predict_from must name a cell", s.predict_from, "or leave it empty")
+    demand(
+        not s.predict_from or s.predict_from in s.cells,
+        "predict_from must name a cell",
+        s.predict_from,
+        "or leave it empty",
+    )
     demand(
         bool(s.predict_from) or not any(name.startswith(PREDICTED) for name in s.columns),
         f"columns that begin with {PREDICTED} need predict_from",
@@ -147,7 +155,7 @@ def _check(s: ExperimentSettings) -> None:
     for name, rule in s.rules.items():
         where = f"rules.{name}"
         demand(rule.low <= rule.high, f"{where}.low must not be above high", (rule.low, rule.high), "swap them")
-        demand(0 <= rule.seeds, f"{where}.seeds must be at least 0", rule.seeds, "0: all of them")
+        demand(rule.seeds >= 0, f"{where}.seeds must be at least 0", rule.seeds, "0: all of them")
         choose(dict.fromkeys((DIFFERENCE, RATIO)), rule.relation, f"{where}.relation")
         choose(dict.fromkeys((CLAIM, CONDITION)), rule.role, f"{where}.role")
         for side in (rule.left, rule.right):

@@ -99,7 +99,8 @@ def run_grid(runs: Sequence[GridRun], jobs: int, title: str, stop: StopRequest) 
     refuse_changed(runs)
     waiting = [run for run in runs if not run.finished]
     going: dict[GridRun, subprocess.Popen[bytes]] = {}
-    done, failed = sum(run.steps for run in runs if run.finished), {}
+    failed: dict[str, str] = {}
+    done = shown = sum(run.steps for run in runs if run.finished)
     total = sum(run.steps for run in runs)
     with Progress(total, title, start=done) as progress, _ending(going):
         progress.note(f"{len(waiting)} of {len(runs)} runs to do")
@@ -122,7 +123,9 @@ def run_grid(runs: Sequence[GridRun], jobs: int, title: str, stop: StopRequest) 
                     failed[run.name] = _reason(run, process.returncode)
                     progress.note(f"{run.name}: failed: {failed[run.name]}")
             at = {run.name: run.step for run in going}
-            progress.update(done + sum(at.values()), {f"{name} step": float(step) for name, step in at.items()})
+            if done + sum(at.values()) != shown:
+                shown = done + sum(at.values())
+                progress.update(shown, {f"{name} step": float(step) for name, step in at.items()})
     return failed
 
 
@@ -163,7 +166,7 @@ def _reason(run: GridRun, code: int) -> str:
     """Exit status and the last line that it printed."""
     lines = run.log.read_text(encoding="utf-8", errors="replace")[-_LAST:].split("\n")
     said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing printed")
-    ended = f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+    ended = f"killed by signal {-code}" if code < 0 else f"exit status {code}" if code else "ended before its last step"
     return f"{ended}: {said} (all of it: {run.log})"
 
 
@@ -175,8 +178,6 @@ def _differences(began: Any, now: Any, key: str = "") -> list[str]:
     if isinstance(began, dict) and isinstance(now, dict):
         names = sorted(set(began) | set(now))
         return [
-            line
-            for name in names
-            for line in _differences(began.get(name), now.get(name), f"{key}.{name}".lstrip("."))
+            line for name in names for line in _differences(began.get(name), now.get(name), f"{key}.{name}".lstrip("."))
         ]
     return [] if began == now else [f"{key} was {began!r} and is {now!r}"]

@@ -12,14 +12,14 @@ import ml_collections
 
 def get_config() -> ml_collections.ConfigDict:
     """An experiment without cells."""
-    c = ml_collections.ConfigDict()
+    c = ml_collections.ConfigDict(sort_keys=False)
     c.claim = ""  # what is claimed, in a sentence
     c.paper = ""  # figure or table of UloRL (arXiv 2507.19766), and what it shows
 
     # The runs: config file, then overrides as they stand on the command line after --config., such as "loss.sigma=0.0".
     c.config = "configs/tiny_choices.py"  # from the project's root
     c.overrides = ()  # of every cell
-    c.cells = ml_collections.ConfigDict()  # name -> overrides of its own, after the others
+    c.cells = in_order()  # name -> overrides of its own, after the others
     c.seeds = (0, 1, 2)  # of every cell
     # Overrides of the run whose warm start all cells of a seed begin with, DIR/warm_starts/seed_N; () lets each cell
     # train one of its own. Its one step is not used.
@@ -28,10 +28,15 @@ def get_config() -> ml_collections.ConfigDict:
     # (predicted/...); "" for none.
     c.predict_from = ""
 
-    c.metrics = ml_collections.ConfigDict()  # name -> metric(...): a column of the table
-    c.panels = ml_collections.ConfigDict()  # name -> panel(...): of the picture
-    c.rules = ml_collections.ConfigDict()  # name -> rule(...): what must be seen, said before anything is run
+    c.metrics = in_order()  # name -> metric(...): a column of the table
+    c.panels = in_order()  # name -> panel(...): of the picture
+    c.rules = in_order()  # name -> rule(...): what must be seen, said before anything is run
     return c
+
+
+def in_order(**values: object) -> ml_collections.ConfigDict:
+    """A section whose keys stay in the order in which they are written: that of tables and pictures."""
+    return ml_collections.ConfigDict(values, sort_keys=False)
 
 
 def metric(

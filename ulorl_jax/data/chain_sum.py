@@ -62,7 +62,7 @@ def write_chain_sum(
       train, heldout, supervised: rows of each file. Fewer rows are the first of more.
       max_output_tokens: L; supervised answers with their end token are at most as long.
       varied: the teacher writes its last sum as people write a number, see `write_digit`; nothing else changes.
-      choices: the teacher ends a step with any of SEPARATORS, all as good, see `write_separators`; nothing else changes.
+      choices: the teacher ends a step with any of SEPARATORS, all as good; nothing else changes.
 
     Returns:
       The files' paths by name.
