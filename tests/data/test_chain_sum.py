@@ -1,5 +1,6 @@
 import collections
 import json
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -161,6 +162,18 @@ def test_varied_answers_are_the_plain_ones_but_for_the_writing_of_the_last_sum(t
         endings.add((digit, other["answer"].rpartition("#")[2]))
     seven = {ending for digit, ending in endings if digit == "7"}
     assert {"7", "7.0", "07", "+7", "seven", "7."} <= seven and any("/" in ending for ending in seven)
+
+
+def test_answers_with_choices_are_the_plain_ones_but_for_separators_drawn_evenly(tmp_path, written):
+    chosen = read(write_chain_sum(tmp_path, seed=0, **SIZES, choices=True))
+    assert chosen["train"] == written["train"] and chosen["heldout"] == written["heldout"]
+    drawn = collections.Counter()
+    for plain, other in zip(written["supervised"], chosen["supervised"], strict=True):
+        assert re.sub("[,; ]", ",", other["answer"]) == plain["answer"] and other["question"] == plain["question"]
+        drawn.update(re.findall("[,; ]", other["answer"]))
+    steps = sum(drawn.values())
+    assert set(drawn) == set(",; ") and steps > 1000
+    assert max(abs(count - steps / 3) for count in drawn.values()) < 4 * (steps * 2 / 9) ** 0.5  # four deviations
 
 
 def test_every_writing_of_a_digit_has_its_value():
