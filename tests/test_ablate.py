@@ -53,7 +53,7 @@ def test_a_grid_runs_tells_what_failed_and_goes_on_without_running_again(folder)
     rows = [row["entropy/mean"] for row in runs.rows(run) if "entropy/mean" in row]
     assert result["cells"]["plain"]["metrics"]["entropy"]["mean"] == pytest.approx(sum(rows) / len(rows))
     assert result["cells"]["broken"]["metrics"]["entropy"]["mean"] is None
-    assert "| plain | 1 |" in (grid / "claim.md").read_text() and (grid / "claim.png").stat().st_size > 10_000
+    assert "| seeds | 1 | 0 |" in (grid / "claim.md").read_text() and (grid / "claim.png").stat().st_size > 10_000
     assert runs.summary(run)["steps"] == 4 and "warm_start" not in os.listdir(run)
     assert (grid / "warm_starts" / "seed_0" / "warm_start").is_dir()
 

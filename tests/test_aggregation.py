@@ -159,7 +159,7 @@ def test_json_table_and_picture_say_what_was_aggregated(runs, tmp_path, capsys):
     assert read["verdict"] == HOLDS and read["claim"] == "Entropy rises." and read["cells"] == result["cells"]
     assert read["cells"]["up"]["metrics"]["end"]["mean"] == pytest.approx(0.4)
     text = (tmp_path / "rise.md").read_text()
-    assert "| up | 2 | 0.15 ± 0.0707 | 0.4 ± 0.283 |" in text and "Verdict: holds" in text
+    assert "| end | 0.4 ± 0.283 | 0.25 ± 0.0707 |" in text and "| seeds | 2 | 2 |" in text and "Verdict: holds" in text
     assert "| it rises | up.end - up.start at least 0 | 0.5, 0 | 2 of 2 | yes |" in text
     assert "Verdict: holds" in capsys.readouterr().out
     assert (tmp_path / "rise.png").read_bytes().startswith(b"\x89PNG")
@@ -168,4 +168,4 @@ def test_json_table_and_picture_say_what_was_aggregated(runs, tmp_path, capsys):
 def test_an_experiment_without_a_finished_run_is_reported_too(tmp_path):
     asked = experiment(it=base.rule("it rises", "up.end", "up.start", low=0.0))
     write_report(asked, aggregate(asked, {}), tmp_path, "rise")
-    assert "| up | 0 | - | - |" in (tmp_path / "rise.md").read_text()
+    assert "| seeds | 0 | 0 |" in (tmp_path / "rise.md").read_text()

@@ -169,7 +169,7 @@ def judge_rule(rule: RuleSettings, cells: Mapping[str, Any], seeds: tuple[int, .
     return {
         "says": rule.says,
         "role": rule.role,
-        "wanted": f"{rule.left} {'/' if rule.relation == RATIO else '-'} {rule.right} {_interval(rule)}",
+        "wanted": f"{_compared(rule)} {_interval(rule)}",
         "values": values,
         "seeds_holding": holding,
         "seeds_wanted": wanted,
@@ -196,6 +196,12 @@ def verdict(rules: Mapping[str, Mapping[str, Any]]) -> str:
     if False in claims:
         return FAILS
     return UNFINISHED if None in claims else HOLDS
+
+
+def _compared(rule: RuleSettings) -> str:
+    if rule.relation == RATIO:
+        return f"{rule.left} / {rule.right}"
+    return rule.left if rule.right == "0" else f"{rule.left} - {rule.right}"
 
 
 def _interval(rule: RuleSettings) -> str:

@@ -63,13 +63,12 @@ def _markdown(experiment: ExperimentSettings, result: Mapping[str, Any], name: s
 
 
 def _cells(result: Mapping[str, Any]) -> list[dict[str, str]]:
-    """A row for each cell."""
-    rows = []
-    for cell, of in result["cells"].items():
-        metrics = of["metrics"]
-        seeds = max((len(metric["values"]) for metric in metrics.values()), default=0)
-        rows.append({"cell": cell, "seeds": str(seeds)} | {name: _spread(metric) for name, metric in metrics.items()})
-    return rows
+    """A column for each cell, a row for each metric."""
+    cells = {cell: of["metrics"] for cell, of in result["cells"].items()}
+    seeds = {cell: str(max((len(one["values"]) for one in of.values()), default=0)) for cell, of in cells.items()}
+    names = dict.fromkeys(name for of in cells.values() for name in of)
+    rows = [{"metric": name} | {cell: _spread(of[name]) for cell, of in cells.items()} for name in names]
+    return [{"metric": "seeds"} | seeds, *rows]
 
 
 def _rules(result: Mapping[str, Any]) -> list[dict[str, str]]:

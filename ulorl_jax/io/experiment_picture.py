@@ -11,6 +11,7 @@ from ulorl_jax.io.panels import (
     BLUE,
     GREEN,
     GREY,
+    LEGEND,
     ORANGE,
     PURPLE,
     RED,
@@ -83,6 +84,8 @@ def _curves(ax: Axes, cells: Mapping[str, Any], panel: Panel) -> None:
 
 def _bars(ax: Axes, cells: Mapping[str, Any], panel: Panel) -> None:
     shown = [cell for cell, of in cells.items() if all(of["metrics"][name]["mean"] is not None for name in panel.bars)]
+    if not shown:
+        return finish_panel(ax)
     base = np.zeros(len(shown))
     for index, name in enumerate(panel.bars):
         heights = np.array([cells[cell]["metrics"][name]["mean"] for cell in shown])
@@ -96,11 +99,11 @@ def _bars(ax: Axes, cells: Mapping[str, Any], panel: Panel) -> None:
         marks = [(place, cells[cell]["metrics"][panel.marks]["mean"]) for place, cell in enumerate(shown)]
         at = [(place, mark) for place, mark in marks if mark is not None]
         if at:
-            ax.scatter(*zip(*at, strict=True), s=260, color=RED, marker="_", zorder=4, label=panel.marks)
+            ax.scatter(*zip(*at, strict=True), s=260, color="0.1", marker="_", zorder=4, label=panel.marks)
     _levels(ax, panel)
     ax.set_xticks(range(len(shown)), shown, rotation=20 if len(shown) > 4 else 0)
-    ax.set_ylim(0, 1.2 * ax.get_ylim()[1])  # room for the legend
-    finish_panel(ax)
+    if len(panel.bars) > 1:  # beside the bars, which leave no room, and in their order
+        ax.legend(handles=ax.get_legend_handles_labels()[0][::-1], loc="upper left", bbox_to_anchor=(1, 1), **LEGEND)
 
 
 def _levels(ax: Axes, panel: Panel) -> None:
