@@ -71,7 +71,7 @@ def test_a_curve_has_every_step_that_some_seed_has():
     one = [{"step": 1, "x": 1.0}, {"step": 2, "x": 2.0}, {"step": 3, "x": math.inf}]
     two = [{"step": 1, "x": 3.0}, {"step": 2, "y": 0.0}, {"step": 4, "x": 5.0}]
     assert curve_over_seeds([one, two], "x") == {
-        "steps": [1.0, 2.0, 4.0],
+        "steps": [1, 2, 4],
         "mean": [2.0, 2.0, 5.0],
         "low": [1.0, 2.0, 5.0],
         "high": [3.0, 2.0, 5.0],

@@ -114,8 +114,8 @@ def over_seeds(values: Mapping[int, float | None]) -> dict[str, Any]:
     }
 
 
-def curve_over_seeds(runs: list[list[dict[str, Any]]], column: str) -> dict[str, list[float]]:
-    """Mean and band of a column at every step that some run has it.
+def curve_over_seeds(runs: list[list[dict[str, Any]]], column: str) -> dict[str, list[Any]]:
+    """Mean and band of a column at every step that some run has it, to five digits.
 
     Args:
       runs: the rows of each.
@@ -130,12 +130,11 @@ def curve_over_seeds(runs: list[list[dict[str, Any]]], column: str) -> dict[str,
             if column in row and math.isfinite(row[column]):
                 at.setdefault(row["step"], []).append(row[column])
     steps = sorted(at)
-    return {
-        "steps": [float(step) for step in steps],
-        "mean": [float(np.mean(at[step])) for step in steps],
-        "low": [min(at[step]) for step in steps],
-        "high": [max(at[step]) for step in steps],
+    bands = {
+        name: [float(f"{take(at[step]):.5g}") for step in steps]
+        for name, take in {"mean": np.mean, "low": min, "high": max}.items()
     }
+    return {"steps": steps} | bands
 
 
 def judge_rule(rule: RuleSettings, cells: Mapping[str, Any], seeds: tuple[int, ...]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ def write_report(experiment: ExperimentSettings, result: Mapping[str, Any], work
     about = {"claim": experiment.claim, "paper": experiment.paper, "config": experiment.config}
     about |= {"overrides": list(experiment.overrides), "settings_of_cells": dict(experiment.cells)}
     text = json.dumps(about | dict(result), indent=2, allow_nan=False)
+    text = re.sub(r"\[[-\d.e,\s]+\]", lambda numbers: " ".join(numbers[0].split()), text)  # a curve in a line, not 900
     write_atomically(workdir / f"{name}.json", text + "\n")
     write_atomically(workdir / f"{name}.md", _markdown(experiment, result, name))
     plot_experiment(result["cells"], experiment.panels, workdir / f"{name}.png")

@@ -10,8 +10,8 @@ UNDER = (f"loss.sigma={SIGMA_UNDER}",)
 BATCH_LOW = (*LOW, "loss.gate=batch")
 BATCH_HIGH = (*HIGH, "loss.gate=batch")
 
-# Staleness: twice the tiny job's learning rate, and eight segments. About 128 samples finish in a step of each.
-_FAST = ("steps=200", "loss.sigma=0.0", "optimizer.learning_rate=1e-3")
+# Staleness: four times the tiny job's learning rate, and eight segments. About 128 samples finish in a step of each.
+_FAST = ("steps=200", "loss.sigma=0.0", "optimizer.learning_rate=2e-3")
 _SEGMENTS = (*_FAST, "rollout.segments=8", "rollout.slots=320")
 TOIS = (*_FAST, "loss.importance=tois", "rollout.segments=1", "rollout.slots=128")
 POIS = (*_SEGMENTS, "loss.importance=pois")

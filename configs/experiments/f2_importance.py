@@ -1,9 +1,9 @@
 """Figure 2: POIS has the entropy and accuracy of TOIS; with SAIS entropy collapses and accuracy falls behind.
 
 Paper: Qwen3-30B-A3B, L = 4k, 32k and 64k.
-Setting: configs/tiny_choices.py from one warm start per seed, without DMMPT, 200 steps. The learning rate is 1e-3,
-twice the tiny job's, and M = 8 for POIS and SAIS, so that a sample's segments are of policies that differ; TOIS is
-M = 1. As many samples finish in a step of each.
+Setting: configs/tiny_choices.py from one warm start per seed, without DMMPT, 200 steps. The learning rate is 2e-3,
+four times the tiny job's, and M = 8 for POIS and SAIS, so that a sample's segments are of policies that differ; TOIS
+is M = 1. As many samples finish in a step of each.
 Command:  python launch/ablate.py --config=configs/experiments/f2_importance.py --workdir=runs/claims
 Expected time: 18 minutes on 2 cores (9 runs of 85 s), and 4 for the warm starts if they are not there yet.
 Refuted by: POIS ends more than 0.05 nats from TOIS in a seed, or 0.03 below its accuracy; or SAIS does not end 0.05
