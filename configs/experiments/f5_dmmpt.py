@@ -4,11 +4,12 @@ Paper: Qwen3-4B, 8B and 30B-A3B, sigma = 0.2.
 Setting: configs/tiny_choices.py, 300 steps from one warm start per seed. One sigma lies above the entropy that the
 policy begins with, so DMMPT must raise it; one lies between that and where the policy ends without masking, so DMMPT
 must stop the fall; each with the gate per sample, as equation (10) is written, and per batch. A third lies under
-all that the policy without masking has: there the gate should stay shut, and entropy be as without masking.
+where the policy without masking ends: there the gate should stay shut, and entropy be as without masking.
 Command:  python launch/ablate.py --config=configs/experiments/f5_dmmpt.py --workdir=runs/claims
-Expected time: 35 minutes on 2 cores (18 runs of 115 s; 3 of them are f4_mastered_tokens's), and 4 for the warm starts.
+Expected time: 40 minutes on 2 cores (21 runs of 115 s; 6 of them are f4_mastered_tokens's), and 5 for the warm starts.
 Refuted by: in a seed the last 50 steps' entropy lies 0.03 nats or more from sigma, for either sigma and gate. Where
-the two sigmas do not lie on either side of the policy without masking as said, this setting cannot tell.
+the sigmas do not lie about the policy without masking as said, or where masking always does not itself bring entropy
+above them, no gate can hold it there, and this setting cannot tell.
 """
 
 import ml_collections
@@ -25,6 +26,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.paper = "Figure 5: entropy over 300 steps stays near sigma = 0.2, three models"
     c.cells = base.in_order(
         plain=arms.PLAIN,
+        always=arms.ALWAYS,
         sample_low=arms.LOW,
         sample_high=arms.HIGH,
         batch_low=arms.BATCH_LOW,
@@ -38,6 +40,7 @@ def get_config() -> ml_collections.ConfigDict:
         begins=base.rule("the high sigma is above the start", start, f"{high}", high=-0.03, role="condition"),
         between=base.rule("the low sigma is under the start", start, f"{low}", low=0.03, role="condition"),
         ends=base.rule("and above the end without masking", end, f"{low}", high=-0.03, role="condition"),
+        reach=base.rule("masking always goes above both", "always.entropy", f"{high}", low=0.0, role="condition"),
         **{
             name: base.rule(f"{name}: within 0.03 of sigma", f"{name}.entropy", f"{sigma}", low=-0.03, high=0.03)
             for name, sigma in {"sample_low": low, "sample_high": high, "batch_low": low, "batch_high": high}.items()

@@ -1,11 +1,11 @@
 """Beyond the paper: carrying the KV cache over an update saves the prefill and costs no accuracy.
 
 Paper: an unfinished sample is prefilled again by the new weights ("recompute"); it has no other.
-Setting: configs/tiny_choices.py, M = 8, learning rate 2e-3, 200 steps from one warm start per seed: recompute (the
+Setting: configs/tiny_choices.py, M = 8, learning rate 1e-3, 200 steps from one warm start per seed: recompute (the
 cell pois of f2_importance) against rollout.kv=keep. mismatch is the gap between the sampler's and the trainer's
 log-probs of tokens that the newest policy drew: rounding with recompute, older caches with keep.
 Command:  python launch/ablate.py --config=configs/experiments/kv_keep.py --workdir=runs/claims
-Expected time: 9 minutes on 2 cores (6 runs of 85 s; 3 of them are f2_importance's), and 4 for the warm starts. Keep the
+Expected time: 9 minutes on 2 cores (6 runs of 85 s; 3 of them are f2_importance's), and 5 for the warm starts. Keep the
 machine quiet and --jobs=1.
 Refuted by: in a seed, keep ends 0.03 under recompute's accuracy, or its steps are not 3% shorter. Where its mismatch is
 not ten times recompute's, the caches are hardly older, and this scale cannot tell.

@@ -7,7 +7,7 @@ are made of; and what launch/plan.py's simulation says of all, given the lengths
 compile something and evaluations are not counted. Where a token step costs the same whatever it holds, and nothing is
 trained: benchmarks/segments.py.
 Command:  python launch/ablate.py --config=configs/experiments/t1_segments.py --workdir=runs/claims
-Expected time: 8 minutes on 2 cores (12 runs of 35 s), and 4 for the warm starts if they are not there yet. Keep the
+Expected time: 8 minutes on 2 cores (12 runs of 35 s), and 5 for the warm starts if they are not there yet. Keep the
 machine quiet and --jobs=1.
 Refuted by: a step with M = 2 is less than 1.4 times faster, or one with M = 4 less than 1.8 times; or a trained token
 with M = 4 less than 1.5 times. Where decoding takes less than two thirds of a step with M = 1 (in the paper 69%, if

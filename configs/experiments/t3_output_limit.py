@@ -5,7 +5,7 @@ Setting: configs/tiny_choices.py, 200 steps from one warm start per seed, L = 40
 evaluated at its own L. A chain of n digits takes 4 n + 2 tokens and 2 more for each sum that is checked, n goes up to
 24: at 40 long chains cannot be finished, at 80 some, at 120 all but not with every sum checked, at 160 with.
 Command:  python launch/ablate.py --config=configs/experiments/t3_output_limit.py --workdir=runs/claims
-Expected time: 16 minutes on 2 cores (12 runs of 80 s), and 4 for the warm starts if they are not there yet.
+Expected time: 16 minutes on 2 cores (12 runs of 80 s), and 5 for the warm starts if they are not there yet.
 Refuted by: a longer limit is not more accurate: from 40 to 80 by 0.05 in every seed, from there on at all in two of
 three.
 """
