@@ -119,6 +119,7 @@ def runs(tmp_path):
 )
 def test_a_rule_compares_the_same_seeds_and_counts_them(runs, rule, values, holds):
     judged = aggregate(experiment(it=rule), runs)["rules"]["it"]
+    assert judged["wanted"].endswith(" in 1 seeds") == bool(rule.seeds)
     assert list(judged["values"].values()) == [v if v is None else pytest.approx(v) for v in values]
     assert judged["holds"] is holds
 

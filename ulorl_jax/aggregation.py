@@ -168,7 +168,7 @@ def judge_rule(rule: RuleSettings, cells: Mapping[str, Any], seeds: tuple[int, .
     return {
         "says": rule.says,
         "role": rule.role,
-        "wanted": f"{_compared(rule)} {_interval(rule)}",
+        "wanted": f"{_compared(rule)} {_interval(rule)}" + (f" in {rule.seeds} seeds" if rule.seeds else ""),
         "values": values,
         "seeds_holding": holding,
         "seeds_wanted": wanted,

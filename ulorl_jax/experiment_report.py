@@ -43,7 +43,8 @@ def print_report(experiment: ExperimentSettings, result: Mapping[str, Any]) -> N
       result: of `aggregation.aggregate`.
     """
     rows = _cells(result)
-    print_table(f"{experiment.claim} Mean and standard deviation over seeds", rows, {name: name for name in rows[0]})
+    print(experiment.claim)
+    print_table("Mean and standard deviation over seeds", rows, {name: name for name in rows[0]})
     if rules := _rules(result):
         print_table("What must be seen", rules, {name: name for name in rules[0]})
     print(f"Verdict: {result['verdict']}")
@@ -80,7 +81,7 @@ def _rules(result: Mapping[str, Any]) -> list[dict[str, str]]:
             "rule": rule["says"] + (" (condition)" if rule["role"] == "condition" else ""),
             "wanted": rule["wanted"],
             "by seed": ", ".join("-" if v is None else format_number(v) for v in rule["values"].values()),
-            "seeds": f"{rule['seeds_holding']} of {rule['seeds_wanted']}",
+            "seeds": f"{rule['seeds_holding']} of {len(rule['values'])}",
             "seen": _SEEN[rule["holds"]],
         }
         for rule in result["rules"].values()
