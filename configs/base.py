@@ -54,7 +54,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.data = d = ml_collections.ConfigDict()
     # a task that is made, not found: "chain_sum" writes its files into the workdir; "chain_sum_varied" the same,
     # its worked answers written as people write a number ("7.0", "seven", "14/2"); "chain_sum_choices" the same, each
-    # of their steps ended by ",", ";" or a blank, all as good: a choice that nothing decides
+    # of their steps ended by ",", ";" or a blank, all as good: a choice that nothing decides; from four digits on
     d.generate = ""
     d.train = ml_collections.ConfigDict({"main": source()})  # questions to train on; several are mixed by weight
     d.heldout = question_file()  # questions of the evaluation

@@ -2,8 +2,8 @@
 
 Paper: UloRL 128k, AIME-2025 82.8 with DMMPT and 78.6 without, BeyondAIME 60.2 and 57.1.
 Setting: configs/tiny_choices.py, 300 steps from one warm start per seed; sigma below the entropy of the start, as
-the paper's. Accuracy is the mean of the last two evaluations, 256 held-out questions, four samples each, the same draws
-for both: the standard error of a score is about 0.02, of their difference less.
+the paper's. Accuracy is the mean of the last two evaluations, 512 held-out questions, two samples each, the same draws
+for both: the standard error of a score is about 0.01.
 Command:  python launch/ablate.py --config=configs/experiments/t2_accuracy.py --workdir=runs/claims
 Expected time: 12 minutes on 2 cores (6 runs of 115 s, all of them f5_dmmpt's), and 5 for the warm starts.
 Refuted by: the gain is less than 0.02 in more than one seed, or a loss in any. Where the policy without DMMPT is right
