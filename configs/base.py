@@ -61,8 +61,9 @@ def get_config() -> ml_collections.ConfigDict:
 
     # Files of questions: JSON lines, parquet or ArrayRecord, by their suffix.
     c.data = d = ml_collections.ConfigDict()
-    # a task that is made, not found, its files written into the workdir: "stairs", "chain_sum", or "chain_sum_varied",
-    # whose worked answers are written as people write a number ("7.0", "seven", "14/2")
+    # a task that is made, not found, its files written into the workdir: "stairs", "chain_sum"; "chain_sum_varied",
+    # whose worked answers are written as people write a number ("7.0", "seven", "14/2"); or "chain_sum_choices", each
+    # of whose steps ends with ",", ";" or a blank, all as good: a choice that nothing decides; from four digits on
     d.generate = ""
     d.train = ml_collections.ConfigDict({"main": source()})  # questions to train on; several are mixed by weight
     d.heldout = question_file()  # questions of the evaluation

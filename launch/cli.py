@@ -46,7 +46,7 @@ def make_parser(config: flags.FlagHolder, keys: str) -> Callable[[list[str]], li
 
 @contextlib.contextmanager
 def errors_for_people() -> Iterator[None]:
-    """Ends the script with one `error:` line where ulorl_jax refuses something; a library's error keeps its traceback.
+    """Ends the script with one `error:` line where we refuse something; a library's error keeps its traceback.
 
     A library's is a mistake of ours, so the traceback is wanted. XLA's errors seem to come from our line; they begin
     with a status such as `UNKNOWN: `.
@@ -55,7 +55,8 @@ def errors_for_people() -> Iterator[None]:
         yield
     except (ValueError, FloatingPointError) as error:
         raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
-        if not pathlib.Path(raised_in).is_relative_to(ROOT / "ulorl_jax") or re.match("[A-Z_]+: ", str(error)):
+        ours = any(pathlib.Path(raised_in).is_relative_to(ROOT / folder) for folder in ("ulorl_jax", "launch"))
+        if not ours or re.match("[A-Z_]+: ", str(error)):
             raise
         sys.exit(f"error: {error}")
 

@@ -34,6 +34,7 @@ _CHAIN_SUM = functools.partial(write_chain_sum, train=8192, supervised=32768)
 GENERATORS = {
     "chain_sum": _CHAIN_SUM,
     "chain_sum_varied": functools.partial(_CHAIN_SUM, varied=True),
+    "chain_sum_choices": functools.partial(_CHAIN_SUM, choices=True),
     "stairs": functools.partial(write_stairs, train=3072, supervised=4096),
 }
 

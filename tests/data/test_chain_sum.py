@@ -1,5 +1,6 @@
 import collections
 import json
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -161,6 +162,30 @@ def test_varied_answers_are_the_plain_ones_but_for_the_writing_of_the_last_sum(t
         endings.add((digit, other["answer"].rpartition("#")[2]))
     seven = {ending for digit, ending in endings if digit == "7"}
     assert {"7", "7.0", "07", "+7", "seven", "7."} <= seven and any("/" in ending for ending in seven)
+
+
+def test_answers_with_choices_have_separators_drawn_evenly_and_no_short_questions(tmp_path):
+    chosen = read(write_chain_sum(tmp_path, seed=0, **SIZES, choices=True))
+    for row in chosen["heldout"] + chosen["train"]:
+        assert 4 <= len(row["question"]) // 2 <= 24 and reward(correct_chain(row["question"]), row["answer"]) == 1
+    drawn = collections.Counter()
+    for row in chosen["supervised"]:
+        assert re.fullmatch(r"([a-x]\d\d(~\d)?[,; ]){4,24}#\d", row["answer"])
+        assert [step[:2] for step in re.split("[,; ]", row["answer"])[:-1]] == re.findall("..", row["question"])
+        drawn.update(re.findall("[,; ]", row["answer"]))
+    steps = sum(drawn.values())
+    assert set(drawn) == set(",; ") and steps > 1000
+    assert max(abs(count - steps / 3) for count in drawn.values()) < 4 * (steps * 2 / 9) ** 0.5  # four deviations
+
+
+def test_with_choices_training_and_evaluation_ask_chains_of_the_same_lengths(tmp_path):
+    paths = write_chain_sum(
+        tmp_path, seed=0, train=8192, heldout=512, supervised=1, max_output_tokens=160, choices=True
+    )
+    lengths = {name: np.array([len(row["question"]) // 2 for row in rows]) for name, rows in read(paths).items()}
+    for at_most in (4, 6, 10, 16):
+        shares = [np.mean(lengths[name] <= at_most) for name in ("train", "heldout")]
+        assert abs(shares[0] - shares[1]) < 4 * (0.25 / 512) ** 0.5, at_most
 
 
 def test_every_writing_of_a_digit_has_its_value():

@@ -21,6 +21,9 @@ from ulorl_jax.data.made_files import SPLITS, write_made
 LABELS = "abcdefghijklmnopqrstuvwx"
 SHORTEST, LONGEST = 2, len(LABELS)
 BASE = 10
+# Of the task with choices. There are only 100 questions of two digits: 512 held-out ones take 82 of them and leave 0.1%
+# of the training for what is 18% of the evaluation, and in 150 steps a policy unlearns it (seen: 7% right).
+SHORTEST_WITH_CHOICES = 4
 SHORTEST_ANSWER = len("a66,b17,#7")
 
 # The teacher. Its misconceptions are part of the task: the same in every run, whatever its seed.
@@ -32,6 +35,7 @@ P_CHECK = 0.25  # that a sum is checked
 P_CHECK_RIGHT = 0.995
 
 TRIES = 50  # to draw a question of one length that is not taken
+SEPARATORS = ",; "  # after a step; which one makes no difference
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -44,6 +48,7 @@ def write_chain_sum(
     supervised: int,
     max_output_tokens: int,
     varied: bool = False,
+    choices: bool = False,
 ) -> dict[str, pathlib.Path]:
     """Writes `train.jsonl`, `heldout.jsonl` and `supervised.jsonl`; does nothing where they are there already.
 
@@ -58,6 +63,8 @@ def write_chain_sum(
       train, heldout, supervised: rows of each file. Fewer rows are the first of more.
       max_output_tokens: L; supervised answers with their end token are at most as long.
       varied: the teacher writes its last sum as people write a number, see `write_digit`; nothing else changes.
+      choices: the teacher ends a step with any of SEPARATORS, all as good; and chains have SHORTEST_WITH_CHOICES digits
+        at least.
 
     Returns:
       The files' paths by name.
@@ -76,21 +83,26 @@ def write_chain_sum(
         "heldout": heldout,
         "supervised": supervised,
         "max_output_tokens": max_output_tokens,
-    } | ({"varied": True} if varied else {})
+    }
+    wanted |= {name: True for name, wanted_so in (("varied", varied), ("choices", choices)) if wanted_so}
+    shortest = SHORTEST_WITH_CHOICES if choices else SHORTEST
 
     def make() -> dict[str, list[dict[str, str]]]:
         rngs = {split: np.random.default_rng([seed, stream]) for stream, split in enumerate(SPLITS)}
-        rows = {"heldout": _problems(rngs["heldout"], heldout, set())}
+        rows = {"heldout": _problems(rngs["heldout"], heldout, set(), shortest)}
         held_out = {row["question"] for row in rows["heldout"]}
-        rows["train"] = _problems(rngs["train"], train, set(held_out))
+        rows["train"] = _problems(rngs["train"], train, set(held_out), shortest)
         writer = np.random.default_rng([seed, len(SPLITS)]) if varied else None
-        rows["supervised"] = _solutions(rngs["supervised"], supervised, held_out, max_output_tokens - 1, writer)
+        chooser = np.random.default_rng([seed, len(SPLITS) + 1]) if choices else None
+        rows["supervised"] = _solutions(
+            rngs["supervised"], supervised, held_out, shortest, max_output_tokens - 1, writer, chooser
+        )
         return rows
 
     return write_made(directory, "chain_sum", wanted, make)
 
 
-def draw_digits(rng: np.random.Generator, taken: set[str]) -> list[int]:
+def draw_digits(rng: np.random.Generator, taken: set[str], shortest: int = SHORTEST) -> list[int]:
     """The digits of a problem whose question is not taken.
 
     A taken question is drawn again with as many digits, so that lengths keep their
@@ -99,12 +111,13 @@ def draw_digits(rng: np.random.Generator, taken: set[str]) -> list[int]:
     Args:
       rng: of lengths and digits.
       taken: questions not to be drawn.
+      shortest: the fewest digits.
 
     Returns:
-      n digits, n = floor(exp(u)) with u uniform in [log 2, log 25).
+      n digits, n = floor(exp(u)) with u uniform in [log shortest, log 25).
     """
     while True:
-        count = min(int(np.exp(rng.uniform(np.log(SHORTEST), np.log(LONGEST + 1)))), LONGEST)
+        count = min(int(np.exp(rng.uniform(np.log(shortest), np.log(LONGEST + 1)))), LONGEST)
         for _ in range(TRIES):
             digits = rng.integers(0, BASE, count).tolist()
             if question_text(digits) not in taken:
@@ -177,10 +190,25 @@ def write_digit(digit: int, rng: np.random.Generator) -> str:
     return writings[rng.integers(len(writings))]
 
 
-def _problems(rng: np.random.Generator, size: int, taken: set[str]) -> list[dict[str, str]]:
+def write_separators(answer: str, rng: np.random.Generator) -> str:
+    """An answer each of whose steps ends with a separator of its own.
+
+    Args:
+      answer: the teacher's.
+      rng: of the separators, drawn evenly.
+
+    Returns:
+      For "a66,b17~7,#7" such as "a66;b17~7 #7".
+    """
+    first, *steps = answer.split(",")
+    drawn = rng.integers(len(SEPARATORS), size=len(steps)).tolist()
+    return first + "".join(SEPARATORS[which] + step for which, step in zip(drawn, steps, strict=True))
+
+
+def _problems(rng: np.random.Generator, size: int, taken: set[str], shortest: int) -> list[dict[str, str]]:
     rows = []
     for _ in range(size):
-        digits = draw_digits(rng, taken)
+        digits = draw_digits(rng, taken, shortest)
         question = question_text(digits)
         taken.add(question)
         rows.append({"question": question, "answer": f"#{sum(digits) % BASE}"})
@@ -188,14 +216,22 @@ def _problems(rng: np.random.Generator, size: int, taken: set[str]) -> list[dict
 
 
 def _solutions(
-    rng: np.random.Generator, size: int, held_out: set[str], longest: int, writer: np.random.Generator | None
+    rng: np.random.Generator,
+    size: int,
+    held_out: set[str],
+    shortest: int,
+    longest: int,
+    writer: np.random.Generator | None,
+    chooser: np.random.Generator | None,
 ) -> list[dict[str, str]]:
     rows = []
     while len(rows) < size:
-        digits = draw_digits(rng, held_out)
+        digits = draw_digits(rng, held_out, shortest)
         answer = teacher_solution(digits, rng)
         if writer is not None:
             answer = answer[:-1] + write_digit(int(answer[-1]), writer)
+        if chooser is not None:
+            answer = write_separators(answer, chooser)
         if len(answer) <= longest:
             rows.append({"question": question_text(digits), "answer": answer})
     return rows

@@ -1,4 +1,4 @@
-"""Tables for people, on standard output."""
+"""Tables for people: on standard output, and as markdown."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,3 +32,17 @@ def print_table(
         cells = [format_number(row[key]) if isinstance(row[key], float) else str(row[key]) for key in columns]
         table.add_row(*cells, style="bold green" if row in best else None)
     console.print(table)
+
+
+def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows of words as a table of markdown.
+
+    Args:
+      rows: dicts with the same keys, one at least; a `|` in them is written so that it stays one.
+
+    Returns:
+      Lines without an end of line after the last.
+    """
+    heads = list(rows[0])
+    lines = [heads, ["---"] * len(heads), *([row[head] for head in heads] for row in rows)]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

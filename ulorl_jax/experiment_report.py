@@ -1,0 +1,95 @@
+"""What an experiment came to, for people: printed, as markdown, as a picture; and as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ulorl_jax.experiment import ExperimentSettings
+from ulorl_jax.io.experiment_picture import plot_experiment
+from ulorl_jax.io.files import write_atomically
+from ulorl_jax.io.progress import format_number
+from ulorl_jax.io.tables import markdown_table, print_table
+
+_SEEN = {True: "yes", False: "no", None: "open"}
+
+
+def write_report(experiment: ExperimentSettings, result: Mapping[str, Any], workdir: Path, name: str) -> None:
+    """Writes WORKDIR/NAME.json, .md and .png, each atomically.
+
+    Args:
+      experiment: what was asked.
+      result: of `aggregation.aggregate`.
+      workdir: where to.
+      name: of the experiment.
+    """
+    about = {"claim": experiment.claim, "paper": experiment.paper, "config": experiment.config}
+    about |= {"overrides": list(experiment.overrides), "settings_of_cells": dict(experiment.cells)}
+    text = json.dumps(about | dict(result), indent=2, allow_nan=False)
+    text = re.sub(r"\[[-\d.e,\s]+\]", lambda numbers: " ".join(numbers[0].split()), text)  # a curve in a line, not 900
+    write_atomically(workdir / f"{name}.json", text + "\n")
+    write_atomically(workdir / f"{name}.md", _markdown(experiment, result, name))
+    plot_experiment(result["cells"], experiment.panels, workdir / f"{name}.png")
+
+
+def print_report(experiment: ExperimentSettings, result: Mapping[str, Any]) -> None:
+    """Prints the tables and the verdict.
+
+    Args:
+      experiment: what was asked.
+      result: of `aggregation.aggregate`.
+    """
+    rows = _cells(result)
+    print(experiment.claim)
+    print_table("Mean and standard deviation over seeds", rows, {name: name for name in rows[0]})
+    if rules := _rules(result):
+        print_table("What must be seen", rules, {name: name for name in rules[0]})
+    print(f"Verdict: {result['verdict']}")
+
+
+def _markdown(experiment: ExperimentSettings, result: Mapping[str, Any], name: str) -> str:
+    rules = _rules(result)
+    parts = [
+        f"# {name}",
+        experiment.claim,
+        f"Paper: {experiment.paper}",
+        f"Seeds {', '.join(map(str, result['seeds']))}; mean and standard deviation over them.",
+        markdown_table(_cells(result)),
+        *([markdown_table(rules)] if rules else []),
+        f"**Verdict: {result['verdict']}**",
+        f"![{name}]({name}.png)",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _cells(result: Mapping[str, Any]) -> list[dict[str, str]]:
+    """A column for each cell, a row for each metric."""
+    cells = {cell: of["metrics"] for cell, of in result["cells"].items()}
+    seeds = {cell: str(max((len(one["values"]) for one in of.values()), default=0)) for cell, of in cells.items()}
+    names = dict.fromkeys(name for of in cells.values() for name in of)
+    rows = [{"metric": name} | {cell: _spread(of[name]) for cell, of in cells.items()} for name in names]
+    return [{"metric": "seeds"} | seeds, *rows]
+
+
+def _rules(result: Mapping[str, Any]) -> list[dict[str, str]]:
+    """A row for each rule."""
+    return [
+        {
+            "rule": rule["says"] + (" (condition)" if rule["role"] == "condition" else ""),
+            "wanted": rule["wanted"],
+            "by seed": ", ".join("-" if v is None else format_number(v) for v in rule["values"].values()),
+            "seeds": f"{rule['seeds_holding']} of {len(rule['values'])}",
+            "seen": _SEEN[rule["holds"]],
+        }
+        for rule in result["rules"].values()
+    ]
+
+
+def _spread(metric: Mapping[str, Any]) -> str:
+    if metric["mean"] is None:
+        return "-"
+    mean = format_number(metric["mean"])
+    return mean if metric["sd"] is None else f"{mean} ± {format_number(metric['sd'])}"
