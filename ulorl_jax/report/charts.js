@@ -9,7 +9,7 @@ function ticks(lo, hi, n) {
   const unit = 10 ** Math.floor(Math.log10(raw));
   const step = unit * [1, 2, 5, 10].find((factor) => raw <= factor * unit * 1.0001);
   const out = [];
-  for (let i = Math.ceil(lo / step - 1e-9); i * step <= hi + step * 1e-9; i++) out.push(i * step);
+  for (let i = Math.ceil(lo / step - 1e-9); i * step <= hi + step * 1e-9; i++) out.push(i * step + 0); // + 0: no -0
   return out;
 }
 
@@ -51,7 +51,7 @@ function svg(tag, attributes, parent) {
 }
 
 // spec: title, unit, across; series [{label, color, dash, dots, x, y}] with finite y; lines [{y, label, color}];
-// and, all optional: half (smoothing), stack, share (y in percent), zero (y from 0), top (y up to), log.
+// and, all optional: legend (instead of the series), half (smoothing), stack, share (y in percent), zero (y from 0), top (y up to), log.
 class Chart {
   constructor(host) {
     this.host = host;
@@ -156,13 +156,13 @@ class Chart {
   drawAxes(spec) {
     const { first, last, lo, hi } = this.domain;
     const format = spec.share ? formatShare : formatNumber;
-    for (const tick of this.useLog ? logTicks(lo, hi) : ticks(lo, hi, 4)) {
+    for (const tick of this.useLog ? logTicks(lo, hi) : ticks(lo, hi, 5)) {
       const y = this.toY(tick);
       svg("line", { class: "grid", x1: MARGIN.left, x2: this.width - MARGIN.right, y1: y, y2: y }, this.root);
       const text = svg("text", { x: MARGIN.left - 6, y: y + 4, "text-anchor": "end" }, this.root);
       text.textContent = format(Number(tick.toPrecision(6)));
     }
-    for (const tick of ticks(first, last, Math.max(2, Math.floor(this.width / 110)))) {
+    for (const tick of ticks(first, last, Math.max(2, Math.floor(this.width / 70)))) {
       const text = svg("text", { x: this.toX(tick), y: HEIGHT - 8, "text-anchor": "middle" }, this.root);
       text.textContent = tick >= 1e4 ? tick.toLocaleString("en", { notation: "compact" }) : formatNumber(tick);
     }
@@ -190,9 +190,14 @@ class Chart {
   drawAreas(parent) {
     const bottom = HEIGHT - MARGIN.bottom;
     const clip = (y) => Math.min(bottom, Math.max(MARGIN.top, this.toY(y)));
+    // Every value is as wide as its step: from the middle between its neighbours to the next.
+    const bars = (x, y) => x.flatMap((_, i) => {
+      const to = (j) => this.toX((x[i] + x[Math.min(x.length - 1, Math.max(0, j))]) / 2);
+      return [[to(i - 1), clip(y[i])], [to(i + 1), clip(y[i])]];
+    });
     for (const layer of this.layers) {
-      const up = thin(layer.x.map((x, i) => [this.toX(x), clip(layer.high[i])]), this.width);
-      const down = thin(layer.x.map((x, i) => [this.toX(x), clip(layer.low[i])]), this.width).reverse();
+      const up = thin(bars(layer.x, layer.high), this.width);
+      const down = thin(bars(layer.x, layer.low), this.width).reverse();
       const d = [...up, ...down].map(([x, y], i) => `${i ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
       svg("path", { d: `${d}Z`, class: "area" }, parent).style.fill = layer.color;
     }
@@ -202,12 +207,12 @@ class Chart {
     const y = this.toY(line.y);
     const rule = svg("line", { class: "limit", x1: MARGIN.left, x2: this.width - MARGIN.right, y1: y, y2: y }, parent);
     rule.style.stroke = line.color;
-    const text = svg("text", { class: "limit", x: this.width - MARGIN.right - 2, y: y - 4, "text-anchor": "end" }, parent);
+    const text = svg("text", { class: "limit", x: this.width - MARGIN.right - 2, y: y + 13, "text-anchor": "end" }, parent);
     text.textContent = line.label;
   }
 
   drawLegend(spec) {
-    const items = spec.stack ? [...this.layers].reverse() : this.layers;
+    const items = spec.legend || (spec.stack ? [...this.layers].reverse() : this.layers);
     this.legend.replaceChildren(...items.map((layer) => {
       const sample = svg("svg", { width: 22, height: 10, "aria-hidden": "true" });
       const shape = { x1: 0, x2: 22, y1: 5, y2: 5, "stroke-dasharray": layer.dash || "none", class: "line" };

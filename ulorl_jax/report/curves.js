@@ -1,6 +1,7 @@
 // Which metrics stand in which chart, and the series of the runs that are switched on.
 
-// Of each chart: series [metric, label]. The rest as in Chart; dots: measured now and then, never smoothed.
+// Of each chart: series [metric, label]. The rest as in Chart; dots: measured now and then, never smoothed;
+// brief: how many of the series are shown where several runs are.
 const PANELS = [
   { title: "Reward", unit: "share correct", zero: true, top: 1, series: [["reward/mean", "training"]] },
   {
@@ -24,9 +25,9 @@ const PANELS = [
   { title: "Staleness", unit: "KL, nats per token", zero: true, series: [["staleness/kl", "sampled to newest policy"]] },
   { title: "Age of tokens", unit: "updates", zero: true, series: [["staleness/steps", "mean age"]] },
   {
-    title: "Output length", unit: "tokens", zero: true,
+    title: "Output length", unit: "tokens", zero: true, brief: 2,
     series: [
-      ["rollout/len_p99", "99th percentile"], ["rollout/len_p90", "90th"], ["rollout/len_mean", "mean"],
+      ["rollout/len_p99", "99th percentile"], ["rollout/len_mean", "mean"], ["rollout/len_p90", "90th"],
       ["rollout/len_p50", "median"], ["rollout/len_p10", "10th"],
     ],
   },
@@ -35,10 +36,10 @@ const PANELS = [
     series: [["rollout/truncated", "truncated"], ["reward/error_rate", "without a verdict"]],
   },
   {
-    title: "Pools", unit: "samples", zero: true,
+    title: "Pools", unit: "samples", zero: true, brief: 2,
     series: [
-      ["pool/unfinished", "unfinished"], ["pool/waiting", "waiting for a slot"], ["pool/judging", "being judged"],
-      ["pool/experience", "waiting for their group"],
+      ["pool/unfinished", "unfinished"], ["pool/experience", "waiting for their group"],
+      ["pool/waiting", "waiting for a slot"], ["pool/judging", "being judged"],
     ],
   },
   {
@@ -46,7 +47,7 @@ const PANELS = [
     series: [["groups/informative", "informative"], ["groups/uninformative", "uninformative"]],
   },
   {
-    title: "Slots", unit: "share of decode steps", share: true, zero: true, top: 1,
+    title: "Slots", unit: "share of decode steps", share: true, zero: true, top: 1, brief: 1,
     series: [["rollout/slot_use", "used"], ["rollout/slot_idle", "idle"]],
   },
   { title: "Gradient norm", unit: "global norm", zero: true, series: [["train/grad_norm", "before clipping"]] },
@@ -75,13 +76,22 @@ function measured(run, metric, across) {
 // With one run colours tell the series apart; with several the runs, and dashes the series.
 function seriesOf(panel, across) {
   const several = report.runs.length > 1;
-  return shownRuns().flatMap((run) => panel.series.map(([metric, label], i) => ({
-    label: several ? (panel.series.length > 1 ? `${run.name}, ${label}` : run.name) : label,
+  const shown = shownRuns();
+  const all = shown.length > 1 && panel.brief ? panel.series.slice(0, panel.brief) : panel.series;
+  return shown.flatMap((run) => all.map(([metric, label], i) => ({
+    metric: label,
+    label: several ? (all.length > 1 ? `${run.name}, ${label}` : run.name) : label,
     color: color(several ? run.number : i),
     dash: several ? DASHES[i % DASHES.length] : "",
     dots: panel.dots,
     ...measured(run, metric, across),
   })));
+}
+
+// With several runs, whose colours stand above the charts, dashes are told once.
+function legendOf(series) {
+  if (report.runs.length === 1 || !series.some((one) => one.dash)) return undefined;
+  return [...new Map(series.map((one) => [one.metric, { label: one.metric, dash: one.dash, color: "var(--text)" }])).values()];
 }
 
 function sigmaLines() {
@@ -115,7 +125,8 @@ function drawCurves() {
   const common = { across: ACROSS[across], half };
   for (const { chart, panel } of [...charts.panels, ...charts.others]) {
     const lines = panel.sigma ? sigmaLines() : [];
-    chart.draw({ ...panel, ...common, lines, series: seriesOf(panel, across) });
+    const series = seriesOf(panel, across);
+    chart.draw({ ...panel, ...common, lines, series, legend: legendOf(series) });
   }
   for (const run of report.runs) {
     const chart = charts.stacks.get(run.number);

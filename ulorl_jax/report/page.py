@@ -82,14 +82,13 @@ def make_page(runs: Sequence[Run], rollouts: Rollouts) -> str:
 
 def _about(run: Run) -> dict[str, Any]:
     summary = {name: value for name, value in run.summary.items() if name != "environment"}
-    bounds = entropy_bounds(run)
     return {
         "name": run.name,
         "config": _finite(run.config),
         "environment": run.summary.get("environment", {}),
         "summary": _finite(summary),
         "columns": columns(run),
-        "entropy_bounds": bounds and bounds[:2],
+        "entropy_bounds": entropy_bounds(run),
         "findings": [[finding.level, finding.title, finding.text] for finding in find(run)],
     }
 

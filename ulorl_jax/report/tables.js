@@ -1,5 +1,8 @@
 // Warnings, and tables with a column per run: config, environment, summary.
 
+const LOOKED_AT = "Entropy against its bounds, outputs without a verdict, skipped updates, values that are not finite, "
+  + "the mismatch of sampler and trainer, evictions, steps without an informative group, and whether the run was stopped.";
+
 function makeFindings() {
   const all = report.runs.flatMap((run) => run.findings.map((finding) => [...finding, run]));
   const warnings = all.filter(([level]) => level === "warning").length;
@@ -12,8 +15,13 @@ function makeFindings() {
     const of = report.runs.length > 1 ? make("p", { className: "of-run" }, swatch, run.name) : null;
     return make("div", { className: "finding" }, head, of, make("p", {}, text));
   });
-  if (!drawn.length) drawn.push(make("p", {}, "Nothing stands out: see findings.py for what is looked at."));
-  find("findings").replaceChildren(...notes, ...drawn);
+  const bounds = report.runs.filter((run) => run.entropy_bounds).map((run) => {
+    const [low, high, why] = run.entropy_bounds;
+    return make("p", {}, `Entropy of ${run.name}: ${formatNumber(low)} to ${formatNumber(high)} nats, because ${why}.`);
+  });
+  const looked = make("div", { className: "bounds" }, make("h3", {}, "What is looked at"), make("p", {}, LOOKED_AT), ...bounds);
+  if (!drawn.length) drawn.push(make("p", {}, "Nothing stands out."));
+  find("findings").replaceChildren(...notes, ...drawn, looked);
 }
 
 // {a: {b: 1}} as {"a.b": 1}; lists and empty objects are values.
@@ -29,7 +37,7 @@ function flatten(values, prefix = "", out = {}) {
 const written = (value) => (value === undefined ? "–" : typeof value === "string" ? value || '""' : JSON.stringify(value));
 
 // A table of names and each run's value; null where no row is left.
-function valueTable(caption, runs, valuesOf, keep) {
+function valueTable(caption, runs, valuesOf, keep, mark = true) {
   const columns = runs.map((run) => flatten(valuesOf(run)));
   const names = [...new Set(columns.flatMap(Object.keys))];
   const rows = names
@@ -40,7 +48,7 @@ function valueTable(caption, runs, valuesOf, keep) {
   const body = rows.map(([name, values]) => {
     const cells = values.map((value) => make("td", {}, value));
     const row = make("tr", {}, make("th", { scope: "row" }, name), ...cells);
-    if (new Set(values).size > 1) row.classList.add("differs");
+    if (mark && new Set(values).size > 1) row.classList.add("differs");
     return row;
   });
   const table = make("table", {}, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, ...body));
@@ -62,7 +70,7 @@ function drawTables() {
     runs.some((run) => Object.keys(run.environment).length) || wanted
       ? null
       : make("p", {}, "The environment is not recorded: the run has no summary.json yet, or is older than this record."),
-    valueTable("Summary", runs, (run) => run.summary, matches),
+    valueTable("Summary", runs, (run) => run.summary, matches, false),
     valueTable("Configuration", runs, (run) => run.config, matches),
   );
   find("tables").replaceChildren(...tables.filter((table) => table));
