@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import os
 import platform
 from typing import Any
 
 import jax
-import jaxlib
 
 from ulorl_jax import __version__
 from ulorl_jax.frontier import Frontier
@@ -71,7 +71,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "ulorl_jax": __version__,
         "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
+        "jaxlib": importlib.metadata.version("jaxlib"),
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
         "processes": jax.process_count(),

@@ -58,14 +58,22 @@ def entropy_bounds(run: Run) -> tuple[float, float, str] | None:
     start, sigma = sum(values[:WINDOW]) / len(values[:WINDOW]), run.config["loss"]["sigma"]
     if 0 < sigma < math.inf:
         high = 1.5 * max(sigma, start)
-        return sigma / 2, high, (
-            f"DMMPT is to hold it near sigma = {sigma:g}; the bounds are half of sigma, and one and a half of sigma or "
-            f"of the run's start ({start:.3g}), whichever is more. With sigma = 0.2 the paper's policies fell to 0.14, "
-            "0.08 and 0.03 where nothing was masked, and rose to 0.32, 0.35 and 0.50 where mastered tokens always were"
+        return (
+            sigma / 2,
+            high,
+            (
+                f"DMMPT is to hold it near sigma = {sigma:g}; the bounds are half of sigma, and one and a half of sigma or "
+                f"of the run's start ({start:.3g}), whichever is more. With sigma = 0.2 the paper's policies fell to 0.14, "
+                "0.08 and 0.03 where nothing was masked, and rose to 0.32, 0.35 and 0.50 where mastered tokens always were"
+            ),
         )
-    return start / 2, 1.5 * start, (
-        f"the bounds are half and one and a half of the run's start ({start:.3g}): sigma = {sigma:g} holds it nowhere, "
-        "and without a threshold it fell to 0.2 to 0.6 of its start, or rose beyond, in the paper"
+    return (
+        start / 2,
+        1.5 * start,
+        (
+            f"the bounds are half and one and a half of the run's start ({start:.3g}): sigma = {sigma:g} holds it nowhere, "
+            "and without a threshold it fell to 0.2 to 0.6 of its start, or rose beyond, in the paper"
+        ),
     )
 
 

@@ -73,7 +73,9 @@ def make_page(runs: Sequence[Run], rollouts: Rollouts) -> str:
         "title": html.escape("UloRL: " + ", ".join(run.name for run in runs)),
         "policy": f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'",
         "style": style,
-        "data": "\n".join(f'<script type="text/plain" id="{name}">{_pack(value)}</script>' for name, value in data.items()),
+        "data": "\n".join(
+            f'<script type="text/plain" id="{name}">{_pack(value)}</script>' for name, value in data.items()
+        ),
         "script": script,
     }
     page = (HERE / "page.html").read_text(encoding="utf-8")

@@ -104,7 +104,11 @@ def _in_full(row: dict[str, Any], pieces: Pieces) -> dict[str, Any]:
     """All that the page shows of a sample. Its text is that of its tokens; segments need no text of their own."""
     segments = [[segment["policy_step"], segment["kv"], segment["num_tokens"]] for segment in row["segments"]]
     newer = {name: row[name] for name in NEWER if row.get(name) is not None}
-    return {name: row[name] for name in IN_FULL} | newer | {
-        "segments": segments,
-        "pieces": pieces.exceptions(row["tokens"]),
-    }
+    return (
+        {name: row[name] for name in IN_FULL}
+        | newer
+        | {
+            "segments": segments,
+            "pieces": pieces.exceptions(row["tokens"]),
+        }
+    )
