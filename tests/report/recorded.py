@@ -58,11 +58,8 @@ def record(
         path = write_trace(folder, step, samples, verdicts, TOKENIZER)
         write_lengths(folder, step, samples)
         rows = [json.loads(line) for line in path.read_text().splitlines()]
-        rows = [
-            (_newer(row) if newer else row) | {"sample": row["sample"] + 10_000 * c}
-            for c in range(copies)
-            for row in rows
-        ]
+        rows = [_newer(row) if newer else row for row in rows]
+        rows = [row | {"sample": row["sample"] + 10_000 * copy} for copy in range(copies) for row in rows]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     write_summary(folder, {"steps": steps, "stopped": "", "environment": {"jax": "0.10.2", "devices": 1}})
     return folder

@@ -117,9 +117,7 @@ def test_what_is_not_finite_is_left_out_of_curves_and_named_in_configs(tmp_path)
 
 
 def test_several_runs_are_overlaid_under_names_that_tell_them_apart(tmp_path):
-    folders = [
-        recorded.record(tmp_path / name / "run", steps=2, config={"seed": seed}) for name, seed in (("a", 1), ("b", 2))
-    ]
+    folders = [recorded.record(tmp_path / f / "run", steps=2, config={"seed": n}) for f, n in (("a", 1), ("b", 2))]
     _, data = report(tmp_path, *folders)
     assert [run["name"] for run in data["about"]["runs"]] == ["a/run", "b/run"]
     assert [run["config"]["seed"] for run in data["about"]["runs"]] == [1, 2]

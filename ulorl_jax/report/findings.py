@@ -56,25 +56,18 @@ def entropy_bounds(run: Run) -> tuple[float, float, str] | None:
     if not values:
         return None
     start, sigma = sum(values[:WINDOW]) / len(values[:WINDOW]), run.config["loss"]["sigma"]
-    if 0 < sigma < math.inf:
-        high = 1.5 * max(sigma, start)
-        return (
-            sigma / 2,
-            high,
-            (
-                f"DMMPT is to hold it near sigma = {sigma:g}; the bounds are half of sigma, and one and a half of sigma or "
-                f"of the run's start ({start:.3g}), whichever is more. With sigma = 0.2 the paper's policies fell to 0.14, "
-                "0.08 and 0.03 where nothing was masked, and rose to 0.32, 0.35 and 0.50 where mastered tokens always were"
-            ),
+    if not 0 < sigma < math.inf:
+        why = (
+            f"the bounds are half and one and a half of the run's start ({start:.3g}): with sigma = {sigma:g} nothing "
+            "holds it. In the paper it fell to 0.2 to 0.6 of its start where nothing was masked"
         )
-    return (
-        start / 2,
-        1.5 * start,
-        (
-            f"the bounds are half and one and a half of the run's start ({start:.3g}): sigma = {sigma:g} holds it nowhere, "
-            "and without a threshold it fell to 0.2 to 0.6 of its start, or rose beyond, in the paper"
-        ),
+        return start / 2, 1.5 * start, why
+    why = (
+        f"DMMPT is to hold it near sigma = {sigma:g}; the bounds are half of sigma, and one and a half of sigma or of "
+        f"the run's start ({start:.3g}), whichever is more. With sigma = 0.2 the paper's policies fell to 0.14, 0.08 "
+        "and 0.03 where nothing was masked, and rose to 0.32, 0.35 and 0.50 where mastered tokens always were"
     )
+    return sigma / 2, 1.5 * max(sigma, start), why
 
 
 def _entropy(run: Run) -> Iterator[tuple[str, str, str]]:
@@ -104,11 +97,10 @@ def _entropy(run: Run) -> Iterator[tuple[str, str, str]]:
 def _errors(run: Run) -> Iterator[tuple[str, str, str]]:
     errors = [(step, value) for step, value in run.column("reward/errors") if value]
     if errors:
-        count = int(sum(value for _, value in errors))
         limit = run.config["verify"]["max_error_rate"]
         yield (
             "warning",
-            f"{count} outputs without a verdict",
+            f"{_many(_sum(errors), 'output')} without a verdict",
             f"The verifier failed on them in {_steps(errors)}; their groups are not trained. The run stops by itself "
             f"when more than {limit:g} of the newest answers are so (verify.max_error_rate). The rollouts say why.",
         )
@@ -120,7 +112,7 @@ def _skipped(run: Run) -> Iterator[tuple[str, str, str]]:
         limit = run.config["train"]["max_skipped_in_a_row"]
         yield (
             "warning",
-            f"{int(sum(value for _, value in skipped))} updates skipped",
+            f"{_many(_sum(skipped), 'update')} skipped",
             f"Loss, gradient or new weights were not finite in {_steps(skipped)}; the weights stayed as they were. "
             f"After {limit} in a row the run stops (train.max_skipped_in_a_row).",
         )
@@ -162,7 +154,7 @@ def _evicted(run: Run) -> Iterator[tuple[str, str, str]]:
     if evicted:
         yield (
             "note",
-            f"{int(sum(value for _, value in evicted))} samples evicted",
+            f"{_many(_sum(evicted), 'sample')} evicted",
             f"The pages ran out in {_steps(evicted)}: those samples waited with their tokens and were prefilled "
             "again. More rollout.pages.count, or less rollout.pages.over_provisioning, avoids it.",
         )
@@ -175,7 +167,7 @@ def _no_groups(run: Run) -> Iterator[tuple[str, str, str]]:
         segments = run.config["rollout"]["segments"]
         yield (
             "note" if len(idle) <= max(segments, len(counted) // 10) else "warning",
-            f"{len(idle)} steps without an informative group",
+            f"{_many(len(idle), 'step')} without an informative group",
             f"Nothing was updated in {_steps(idle)}. The first steps may have none (M = {segments}: long samples are "
             "not finished yet); later it means that all questions are too easy or too hard, or slots too few.",
         )
@@ -191,3 +183,11 @@ def _steps(points: list[tuple[int, float]]) -> str:
     if len(numbers) <= 4:
         return f"step{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
     return f"{len(numbers)} steps, from {numbers[0]} to {numbers[-1]}"
+
+
+def _sum(points: list[tuple[int, float]]) -> int:
+    return int(sum(value for _, value in points))
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"

@@ -73,9 +73,7 @@ def make_page(runs: Sequence[Run], rollouts: Rollouts) -> str:
         "title": html.escape("UloRL: " + ", ".join(run.name for run in runs)),
         "policy": f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'",
         "style": style,
-        "data": "\n".join(
-            f'<script type="text/plain" id="{name}">{_pack(value)}</script>' for name, value in data.items()
-        ),
+        "data": "\n".join(_block(name, value) for name, value in data.items()),
         "script": script,
     }
     page = (HERE / "page.html").read_text(encoding="utf-8")
@@ -112,10 +110,11 @@ def _finite(value: Any) -> Any:
     return json.loads(json.dumps(value), parse_constant=str)
 
 
-def _pack(value: Any) -> str:
+def _block(name: str, value: Any) -> str:
     # No time in it: the same runs give the same page.
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
+    packed = base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
+    return f'<script type="text/plain" id="{name}">{packed}</script>'
 
 
 def _hash(text: str) -> str:
