@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 
 import jax
 import pytest
@@ -65,7 +64,13 @@ def test_the_report_of_a_run_has_its_metrics_samples_and_environment(finished, t
     environment = about["environment"]
     assert (environment["devices"], environment["processes"], environment["device"]) == (1, 1, "cpu")
     assert environment["jax"] == jax.__version__ and environment["host_cpus"] == os.cpu_count()
-    assert platform.node() not in json.dumps(environment)
+    # No name of a host, no folder.
+    assert environment.keys() - {"python", "ulorl_jax", "jaxlib", "jax"} == {
+        "device",
+        "devices",
+        "processes",
+        "host_cpus",
+    }
 
 
 @pytest.mark.slow

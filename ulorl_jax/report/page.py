@@ -1,7 +1,6 @@
 """One HTML file out of runs: style, script and data are in it, so it opens from disk and asks no network."""
 
 import base64
-import gzip
 import hashlib
 import html
 import json
@@ -13,7 +12,7 @@ from typing import Any
 
 from ulorl_jax.io.files import write_atomically
 from ulorl_jax.report.findings import entropy_bounds, find
-from ulorl_jax.report.rollouts import Rollouts, read_rollouts
+from ulorl_jax.report.rollouts import Rollouts, pack, read_rollouts
 from ulorl_jax.report.runs import Run, columns, common_folder, read_runs
 
 HERE = pathlib.Path(__file__).parent
@@ -64,16 +63,15 @@ def make_page(runs: Sequence[Run], rollouts: Rollouts) -> str:
     about = {
         "runs": [_about(run) for run in runs],
         "texts": rollouts.texts,
-        "blocks": len(rollouts.blocks),
         "remarks": _remarks(runs, rollouts),
     }
-    data = {"about": about, "table": rollouts.table}
+    data = {"about": pack(about), "table": pack(rollouts.table)}
     data |= {f"block-{number}": block for number, block in enumerate(rollouts.blocks)}
     parts = {
         "title": html.escape("UloRL: " + ", ".join(run.name for run in runs)),
         "policy": f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'",
         "style": style,
-        "data": "\n".join(_block(name, value) for name, value in data.items()),
+        "data": "\n".join(f'<script type="text/plain" id="{name}">{text}</script>' for name, text in data.items()),
         "script": script,
     }
     page = (HERE / "page.html").read_text(encoding="utf-8")
@@ -108,13 +106,6 @@ def _remarks(runs: Sequence[Run], rollouts: Rollouts) -> list[str]:
 def _finite(value: Any) -> Any:
     """The same with words for infinities and NaN, which JSON proper does not have."""
     return json.loads(json.dumps(value), parse_constant=str)
-
-
-def _block(name: str, value: Any) -> str:
-    # No time in it: the same runs give the same page.
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    packed = base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
-    return f'<script type="text/plain" id="{name}">{packed}</script>'
 
 
 def _hash(text: str) -> str:

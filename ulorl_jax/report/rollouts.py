@@ -1,6 +1,9 @@
 """The recorded samples of runs, packed so that a page opens at once: a table of all, and each in full on demand."""
 
+import base64
 import dataclasses
+import gzip
+import json
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -21,14 +24,14 @@ class Rollouts:
       table: columns with one value per sample: "run" (its number), "step", "sample", "group", "reward", "use",
         "tokens" (how many), "finished", "entropy" (mean in nats), "masked"; None where it is not known. "block" and
         "row" say where it is in full.
-      blocks: lists of samples in full.
+      blocks: lists of samples in full, packed.
       texts: by run, the texts of token ids.
       left_out: by run, samples recorded and not shown.
       without_tokenizer: runs whose tokens are shown as ids.
     """
 
     table: dict[str, list[Any]]
-    blocks: list[list[dict[str, Any]]]
+    blocks: list[str]
     texts: list[dict[int, str]]
     left_out: list[int]
     without_tokenizer: list[str]
@@ -40,7 +43,7 @@ def read_rollouts(runs: Sequence[Run], max_tokens: int) -> Rollouts:
     Args:
       runs: any.
       max_tokens: a run whose outputs hold more shows every n-th of its steps only, the last among them, for the
-        smallest n with which they do not; a page of 10 million tokens has about 50 MB.
+        smallest n with which they do not; a page of 10 million tokens has about 70 MB.
 
     Returns:
       The samples, run by run and step by step.
@@ -56,25 +59,38 @@ def read_rollouts(runs: Sequence[Run], max_tokens: int) -> Rollouts:
             out.without_tokenizer.append(run.name)
         pieces = Pieces(tokenizer)
         steps, left_out = _steps(run.folder / "rollouts", max_tokens)
-        room = 0
-        for step, rows in steps:
-            for row in rows:
-                if room <= 0:
-                    out.blocks.append([])
-                    room = TOKENS_PER_BLOCK
-                room -= len(row["tokens"])
-                line = {"run": number, "step": step, **_line(row)}
-                line |= {"block": len(out.blocks) - 1, "row": len(out.blocks[-1])}
-                for name, value in line.items():
-                    out.table[name].append(value)
-                out.blocks[-1].append(_in_full(row, pieces))
+        block, tokens = [], 0
+        for step, row in steps:
+            line = {"run": number, "step": step, "block": len(out.blocks), "row": len(block), **_line(row)}
+            for name, value in line.items():
+                out.table[name].append(value)
+            block.append(_in_full(row, pieces))
+            tokens += len(row["tokens"])
+            if tokens >= TOKENS_PER_BLOCK:
+                out.blocks.append(pack(block))  # at once: packed it is a tenth
+                block, tokens = [], 0
+        if block:
+            out.blocks.append(pack(block))
         out.texts.append(pieces.texts)
         out.left_out.append(left_out)
     return out
 
 
-def _steps(folder: pathlib.Path, max_tokens: int) -> tuple[Iterator[tuple[int, list[dict[str, Any]]]], int]:
-    """Steps with their rows, and how many rows are left out."""
+def pack(value: Any) -> str:
+    """Data as it stands in the page: base64 of gzip of JSON. Nothing in it can be read as HTML.
+
+    Args:
+      value: JSON, without NaN and infinities.
+
+    Returns:
+      Text; of one value always the same, there is no time in it.
+    """
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
+
+
+def _steps(folder: pathlib.Path, max_tokens: int) -> tuple[Iterator[tuple[int, dict[str, Any]]], int]:
+    """Rows with their steps, and how many rows are left out."""
     paths = sorted(folder.glob("step_*.jsonl"))
     # Counted first: the rows of a long run are not held all at once.
     sizes = [[len(row["tokens"]) for row in whole_rows(path)] for path in paths]
@@ -83,7 +99,7 @@ def _steps(folder: pathlib.Path, max_tokens: int) -> tuple[Iterator[tuple[int, l
         stride += 1
     shown = paths[::-1][::stride][::-1]
     left_out = sum(map(len, sizes)) - sum(map(len, sizes[::-1][::stride]))
-    return ((int(path.stem.removeprefix("step_")), list(whole_rows(path))) for path in shown), left_out
+    return ((int(path.stem.removeprefix("step_")), row) for path in shown for row in whole_rows(path)), left_out
 
 
 def _line(row: dict[str, Any]) -> dict[str, Any]:
