@@ -107,6 +107,15 @@ def test_of_a_run_that_goes_on_what_is_whole_is_shown(tmp_path):
     assert len(samples_of(data)) == 8 + 8 + 7
 
 
+def test_a_run_that_has_just_begun_has_an_empty_page(tmp_path):
+    folder = recorded.record(tmp_path / "run", steps=0)
+    (folder / "metrics.jsonl").write_text('{"step": 0, "held')
+    _, data = report(tmp_path, folder)
+    (about,) = data["about"]["runs"]
+    assert about["columns"] == {"step": [], "x/seconds": [], "x/trained": []} and about["entropy_bounds"] is None
+    assert data["table"]["step"] == about["findings"] == []
+
+
 def test_what_is_not_finite_is_left_out_of_curves_and_named_in_configs(tmp_path):
     folder = recorded.record(
         tmp_path / "run", config={"loss.sigma": float("inf")}, metrics={2: {"reward/mean": float("nan")}}

@@ -89,7 +89,7 @@ class Chart {
     const [w, h] = [this.width, HEIGHT];
     const label = `${spec.title}, ${spec.unit}, over ${spec.across}`;
     this.root = svg("svg", { width: w, height: h, viewBox: `0 0 ${w} ${h}`, role: "img", "aria-label": label });
-    this.drawAxes(spec);
+    if (this.xs.length) this.drawAxes(spec);
     const inside = svg("g", {}, this.root);
     if (spec.stack) this.drawAreas(inside);
     else this.drawLines(spec, inside);
@@ -207,13 +207,12 @@ class Chart {
     const y = this.toY(line.y);
     const rule = svg("line", { class: "limit", x1: MARGIN.left, x2: this.width - MARGIN.right, y1: y, y2: y }, parent);
     rule.style.stroke = line.color;
-    const text = svg("text", { class: "limit", x: this.width - MARGIN.right - 2, y: y + 13, "text-anchor": "end" }, parent);
-    text.textContent = line.label;
   }
 
   drawLegend(spec) {
     const items = spec.legend || (spec.stack ? [...this.layers].reverse() : this.layers);
-    this.legend.replaceChildren(...items.map((layer) => {
+    const lines = (spec.lines || []).map((line) => ({ ...line, dash: "5 4" }));
+    this.legend.replaceChildren(...[...items, ...lines].map((layer) => {
       const sample = svg("svg", { width: 22, height: 10, "aria-hidden": "true" });
       const shape = { x1: 0, x2: 22, y1: 5, y2: 5, "stroke-dasharray": layer.dash || "none", class: "line" };
       const mark = svg("line", shape, sample);

@@ -156,6 +156,7 @@ function makeCurves() {
   const others = [...names].filter((name) => (
     has(name) && !known.has(name) && !(name === "step" || name.startsWith("x/"))
   )).sort();
+  find("others").hidden = !others.length;
   find("others").addEventListener("toggle", () => {
     if (charts.others.length || !find("others").open) return;
     for (const name of others) {

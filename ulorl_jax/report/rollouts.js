@@ -37,6 +37,7 @@ async function searchTexts(going) {
   for (let i = list.texts.length; i < table.step.length; i++) {
     const sample = await inFull(i);
     if (!going()) return false;
+    if (i % 500 === 0) find("count").textContent = `reading texts: ${i} of ${table.step.length}`;
     if (i < list.texts.length) continue; // another search went on meanwhile
     const texts = report.texts[table.run[i]];
     const output = sample.tokens.map((_, position) => pieceText(sample, texts, position)).join("");
@@ -51,7 +52,6 @@ async function applyFilters() {
   const mine = ++list.search;
   const wanted = find("filter-text").value.toLowerCase();
   if (wanted && list.texts.length < table.step.length) {
-    find("count").textContent = "reading all texts…";
     if (!(await searchTexts(() => mine === list.search))) return;
   }
   const filters = ["run", "step", "reward", "use", "finished"]

@@ -75,7 +75,7 @@ def columns(run: Run) -> dict[str, list[float | None]]:
       "rollout/len_p99" where the run recorded its lengths.
     """
     rows = [row | _percentiles(run.folder, row["step"]) for row in run.rows]
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = dict.fromkeys(["step", *(name for row in rows for name in row)])  # in their order, once
     out = {name: [_number(row.get(name)) for row in rows] for name in names}
     spent = itertools.accumulate(_number(row.get("time/step_s")) or 0.0 for row in rows)
     out["x/seconds"] = [_number(seconds) for seconds in spent]
