@@ -102,7 +102,7 @@ def _errors(run: Run) -> Iterator[tuple[str, str, str]]:
             "warning",
             f"{_many(_sum(errors), 'output')} without a verdict",
             f"The verifier failed on them in {_steps(errors)}; their groups are not trained. The run stops by itself "
-            f"when more than {limit:g} of the newest answers are so (verify.max_error_rate). The rollouts say why.",
+            f"when more than {limit:.0%} of the newest answers are so (verify.max_error_rate). The rollouts say why.",
         )
 
 

@@ -92,8 +92,12 @@ function drawRows() {
   const rows = [];
   for (let at = first; at < last; at++) {
     const i = list.order[at];
-    const cells = HEAD.filter(([name]) => name !== "run" || report.runs.length > 1)
-      .map(([name]) => make("span", { className: `cell ${name}`, title: cellText(name, i) }, cellText(name, i)));
+    const cells = HEAD.filter(([name]) => name !== "run" || report.runs.length > 1).map(([name]) => {
+      const text = cellText(name, i);
+      const swatch = name === "run" ? make("span", { className: "swatch" }) : null;
+      if (swatch) swatch.style.background = color(report.table.run[i]);
+      return make("span", { className: `cell ${name}`, title: text }, swatch, text);
+    });
     const row = make("div", { id: `option-${at}`, className: "row", role: "option" }, ...cells);
     row.setAttribute("aria-selected", String(at === list.at));
     row.setAttribute("aria-setsize", String(list.order.length));

@@ -75,7 +75,7 @@ function groupOf(i) {
   });
   const alone = members.length === 1 ? " (no other sample of it was recorded)" : "";
   const name = make("span", { className: "group-name" }, `Group ${table.group[i]}${alone}`);
-  return make("div", { className: "group", role: "group", ariaLabel: "Samples of the group" }, name, ...buttons);
+  return make("div", { className: "group", role: "group", "aria-label": "Samples of the group" }, name, ...buttons);
 }
 
 function coloringSwitch(sample) {
