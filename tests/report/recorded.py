@@ -1,4 +1,4 @@
-"""Run folders as a run writes them, by its own writers, from samples and numbers that tests choose."""
+"""Run folders as runs of today and older ones write them, from samples and numbers that tests choose."""
 
 import base64
 import dataclasses
@@ -14,7 +14,7 @@ from tests import runs
 from ulorl_jax.io.files import write_atomically
 from ulorl_jax.io.metrics import Metrics, write_summary
 from ulorl_jax.io.tokenizer import ByteTokenizer
-from ulorl_jax.io.traces import write_lengths, write_trace
+from ulorl_jax.io.traces import write_lengths
 from ulorl_jax.types import EOS, LIMIT, Prompt, Sample, Segment, Verdict
 
 GROUP = 4  # samples of a prompt
@@ -55,12 +55,11 @@ def record(
     for step in range(1, steps + 1):
         samples = [_sample(step, i, output) for i in range(2 * GROUP)]
         verdicts = [_verdict(i) for i in range(len(samples))]
-        path = write_trace(folder, step, samples, verdicts, TOKENIZER)
         write_lengths(folder, step, samples)
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        rows = [_older(sample, verdict) for sample, verdict in zip(samples, verdicts, strict=True)]
         rows = [_newer(row) if newer else row for row in rows]
         rows = [row | {"sample": row["sample"] + 10_000 * copy} for copy in range(copies) for row in rows]
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        write_atomically(folder / "rollouts" / f"step_{step:06}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     write_summary(folder, {"steps": steps, "stopped": "", "environment": {"jax": "0.10.2", "devices": 1}})
     return folder
 
@@ -104,6 +103,34 @@ def _verdict(i: int) -> Verdict:
     if i == 2 * GROUP - 1:
         return Verdict(None, "the verifier did not answer <b>in time</b>")
     return Verdict(float(i % 2 == 0), f"'{i % 2 + 1}': compared with '1'")
+
+
+def _older(sample: Sample, verdict: Verdict) -> dict[str, Any]:
+    """A row of a trace, as it was before groups and entropies were recorded."""
+    return {
+        "sample": sample.id,
+        "prompt_id": sample.prompt.id,
+        "source": sample.prompt.source,
+        "question": sample.prompt.question,
+        "prompt": TOKENIZER.decode(sample.prompt.tokens),
+        "output": TOKENIZER.decode_output(sample.output),
+        "reference": sample.prompt.reference,
+        "reward": verdict.reward,
+        "reason": verdict.reason,
+        "finished": sample.finished,
+        "segments": [
+            {
+                "policy_step": segment.policy_step,
+                "kv": segment.kv,
+                "num_tokens": len(segment.tokens),
+                "text": TOKENIZER.decode_output(segment.tokens),
+            }
+            for segment in sample.segments
+        ],
+        "prompt_tokens": sample.prompt.tokens.tolist(),
+        "tokens": sample.output.tolist(),
+        "logp": [round(value, 4) for value in sample.logp.tolist()],
+    }
 
 
 def _newer(row: dict[str, Any]) -> dict[str, Any]:
