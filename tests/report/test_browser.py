@@ -62,6 +62,11 @@ class Page:
 
         self.find(selector).send_keys(*[getattr(Keys, key, key) for key in keys])
 
+    def write(self, selector: str, text: str):
+        """Into a field, in place of what stands there."""
+        self.press(selector, "CONTROL", "a")
+        self.press(selector, *(text or ["BACKSPACE"]))
+
     def open_rollouts(self):
         self.click("#tab-rollouts")
         self.until("document.querySelector('#tokens .token')")
@@ -236,12 +241,19 @@ def test_samples_are_filtered_by_every_field_and_sorted_by_any(driver, one, fold
     # In outputs, and in reasons, whatever the case.
     for text, field in (("#2", "output"), ("IN TIME</B>", "reason")):
         kept = sum(text.lower() in row[field].lower() for row in rows)
-        page.find("#filter-text").clear()
-        page.press("#filter-text", text)
+        page.write("#filter-text", text)
         page.until(f"document.querySelector('#count').textContent.startsWith('{kept} ')")
         assert 0 < kept < 48
-    page.find("#filter-text").clear()
-    page.press("#filter-text", " ", "BACKSPACE")
+    page.write("#filter-text", "")
+    page.until("document.querySelector('#count').textContent.startsWith('48 ')")
+    sizes = [len(row["tokens"]) for row in rows]
+    page.write("#filter-from", str(max(sizes)))
+    page.until(f"document.querySelector('#count').textContent.startsWith('{sizes.count(max(sizes))} ')")
+    assert sizes.count(max(sizes)) < 48
+    page.write("#filter-from", "")
+    page.write("#filter-to", str(max(sizes) - 1))
+    page.until(f"document.querySelector('#count').textContent.startsWith('{48 - sizes.count(max(sizes))} ')")
+    page.write("#filter-to", "")
     page.until("document.querySelector('#count').textContent.startsWith('48 ')")
     page.click("[data-sort=entropy]")
     shown = page.texts("#sample-room .entropy")
@@ -260,6 +272,7 @@ def test_a_sample_shows_its_text_verdict_and_group_and_what_it_wrote_stays_text(
     page.open_rollouts()
     page.choose("#filter-use", "error")
     page.choose("#filter-reward", "none")
+    page.until("document.querySelector('#sample .bad')")
     row = next(row for row in rows if row["sample"] == page.sample())
     assert page.texts("#sample dd") == [row["question"], row["reference"], row["reason"]] and "<b>" in row["reason"]
     # A character of several tokens stands at the last of them; the others are points. The end token is a line end.

@@ -57,11 +57,13 @@ async function applyFilters() {
   const filters = ["run", "step", "reward", "use", "finished"]
     .map((name) => [table[name], find(`filter-${name}`).value])
     .filter(([, value]) => value !== "");
+  const [from, to] = [Number(find("filter-from").value), Number(find("filter-to").value) || Infinity];
   const chosen = list.order[list.at];
   list.order = [];
   for (let i = 0; i < table.step.length; i++) {
     const passes = filters.every(([column, value]) => (column[i] === null ? NONE : String(column[i])) === value)
-      && report.shown.has(table.run[i]) && (!wanted || list.texts[i].includes(wanted));
+      && table.tokens[i] >= from && table.tokens[i] <= to && report.shown.has(table.run[i])
+      && (!wanted || list.texts[i].includes(wanted));
     if (passes) list.order.push(i);
   }
   sortOrder();
@@ -180,11 +182,11 @@ async function openRollouts() {
   fillFilter("finished", "any", (value) => value || "–");
   find("rollouts").classList.toggle("several", report.runs.length > 1);
   find("filters").addEventListener("submit", (event) => event.preventDefault());
-  find("filters").addEventListener("change", (event) => event.target.id !== "filter-text" && applyFilters());
+  find("filters").addEventListener("change", (event) => event.target.tagName === "SELECT" && applyFilters());
   let waiting;
-  find("filter-text").addEventListener("input", () => {
+  find("filters").addEventListener("input", () => {
     clearTimeout(waiting);
-    waiting = setTimeout(applyFilters, 200);
+    waiting = setTimeout(applyFilters, 200); // somebody types
   });
   find("sample-list").addEventListener("scroll", drawRows, { passive: true });
   find("sample-list").addEventListener("keydown", pressList);
