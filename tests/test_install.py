@@ -91,6 +91,7 @@ def test_pip_install_in_an_empty_environment_brings_jax_alone_and_gives_ops(tmp_
     elsewhere.mkdir()
     result, file = run_python(python, USE, elsewhere).rsplit(" ", 1)
     assert result == "[True, True]" and pathlib.Path(file).is_relative_to(tmp_path / "venv")
+    assert (pathlib.Path(file).parent / "report" / "page.html").is_file()  # package data comes along
     listed = subprocess.run([*pip, "list", "--format=json"], capture_output=True, text=True, check=True, timeout=60)
     names = {row["name"].lower().replace("-", "_") for row in json.loads(listed.stdout)}
     brought_by_jax = {"jaxlib", "ml_dtypes", "numpy", "opt_einsum", "scipy"}

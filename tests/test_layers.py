@@ -21,6 +21,7 @@ FLOORS = {
     "io": 1,
     "typed": 1,
     "models": 2,
+    "report": 2,
     "rollout": 3,
     "verify": 3,
     "train": 3,

@@ -1,13 +1,17 @@
 """configs/tiny.py through the real script: what a run leaves behind, what changes it, and that it learns."""
 
 import json
+import os
 
+import jax
 import pytest
 
 from tests import runs
+from tests.report.recorded import unpack
 from ulorl_jax.io.recorded_groups import recorded_steps
 from ulorl_jax.loop import run
 from ulorl_jax.parts import make_parts
+from ulorl_jax.report.page import write_report
 
 PLACES = ("trained", "uninformative", "error", "skipped")
 
@@ -44,6 +48,30 @@ def test_a_run_leaves_summary_picture_metrics_config_and_traces(finished):
     assert {len(sample["segments"]) for sample in samples} >= {1, 2, 3}
     assert {sample["reward"] for sample in samples} == {0.0, 1.0}
     assert any(len({segment["policy_step"] for segment in sample["segments"]}) > 1 for sample in samples)
+
+
+@pytest.mark.slow
+def test_the_report_of_a_run_has_its_metrics_samples_and_environment(finished, tmp_path):
+    path, remarks = write_report([finished], tmp_path / "report.html")
+    data = unpack(path.read_text())
+    (about,) = data["about"]["runs"]
+    rows, traces = (
+        runs.rows(finished),
+        [json.loads(line) for p in (finished / "rollouts").iterdir() for line in p.open()],
+    )
+    assert about["columns"]["step"] == [row["step"] for row in rows] and not remarks
+    assert {name for row in rows for name in row} <= about["columns"].keys()
+    assert sorted(data["table"]["sample"]) == sorted(row["sample"] for row in traces)
+    environment = about["environment"]
+    assert (environment["devices"], environment["processes"], environment["device"]) == (1, 1, "cpu")
+    assert environment["jax"] == jax.__version__ and environment["host_cpus"] == os.cpu_count()
+    # No name of a host, no folder.
+    assert environment.keys() - {"python", "ulorl_jax", "jaxlib", "jax"} == {
+        "device",
+        "devices",
+        "processes",
+        "host_cpus",
+    }
 
 
 @pytest.mark.slow

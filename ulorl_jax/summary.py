@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
+import os
+import platform
 from typing import Any
 
+import jax
+
+from ulorl_jax import __version__
 from ulorl_jax.frontier import Frontier
 from ulorl_jax.io.metrics import read_metrics, write_summary
 from ulorl_jax.io.plots import plot_run
@@ -51,8 +57,23 @@ def write_report(
         "seconds": {name: round(value, 2) for name, value in sorted(seconds.items())},
         "prompts": parts.prompts.counts,
         "stopped": stopped,
+        "environment": environment(),
     }
     write_summary(parts.workdir, summary)
     sigma = parts.settings.loss.sigma
     plot_run(rows, parts.workdir / "run.png", sigma=sigma if 0 < sigma < float("inf") else None)
     return summary
+
+
+def environment() -> dict[str, Any]:
+    """What the run runs on: versions, devices and the host's processors; no name of a host, no folder."""
+    return {
+        "python": platform.python_version(),
+        "ulorl_jax": __version__,
+        "jax": jax.__version__,
+        "jaxlib": importlib.metadata.version("jaxlib"),
+        "device": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "processes": jax.process_count(),
+        "host_cpus": os.cpu_count(),
+    }
