@@ -135,7 +135,13 @@ def make_train_step(
             """The loss of a micro-batch, a function that adds its gradient to what it is given, and what is known."""
             scores = None if first is None else Scores(first.logp[i], first.entropy)
             micro = _micro_batch(batch, i, layout)
-            return jax.vjp(lambda params: loss_of(params, micro, scores, state.step), state.params, has_aux=True)
+
+            def loss(params):
+                # Copied as the layers' are (models/qwen3.py).
+                apart = {name: p if name == "layers" else jnp.copy(p) for name, p in params.items()}
+                return loss_of(apart, micro, scores, state.step)
+
+            return jax.vjp(loss, state.params, has_aux=True)
 
         def accumulate(i, total):
             grads, known = total
