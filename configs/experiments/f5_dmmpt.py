@@ -9,7 +9,8 @@ Command:  python launch/ablate.py --config=configs/experiments/f5_dmmpt.py --wor
 Expected time: 40 minutes on 2 cores (21 runs of 115 s; 6 of them are f4_mastered_tokens's), and 5 for the warm starts.
 Refuted by: in a seed the last 50 steps' entropy lies 0.03 nats or more from sigma, for either sigma and gate. Where
 the sigmas do not lie about the policy without masking as said, or where masking always does not itself bring entropy
-above them, no gate can hold it there, and this setting cannot tell.
+above them, no gate can hold it there, and this setting cannot tell. The sigmas were chosen after a look at seed 0, on
+chains from two digits on: 0.41 at the start, 0.32 at the end without masking, 0.33 with masking always.
 """
 
 import ml_collections
