@@ -186,8 +186,8 @@ def _run(params, config, tokens, positions, attend, cache, layout):
     def layer(carry, scanned):
         x, cache = carry
         weights, index = scanned
-        # A copy, of which the program knows nothing, where nothing is cast: into a shard_map jax passes no gradient that
-        # is to be added in its place (train/step.py).
+        # A copy, of which the program knows nothing, where nothing is cast: jax passes no gradient that is to be added
+        # in its place (train/step.py) into a shard_map.
         w = jax.tree.map(lambda p: jnp.copy(p.astype(c.dtype)), weights)
         h = rms_norm(x, w["attention_norm"], c.rms_norm_eps)
 
