@@ -95,6 +95,7 @@ def test_without_a_shared_warm_start_every_cell_makes_its_own():
         ("rules", {"r": base.rule("s", "a.y")}, "the metric in rules.r"),
         ("rules", {"r": base.rule("s", "b.x")}, "the cell in rules.r"),
         ("rules", {"r": base.rule("s", "a.x", low=1.0, high=0.0)}, "rules.r.low"),
+        ("rules", {"r": base.rule("s", "a.x", low=0.0, seeds=4)}, "rules.r.seeds"),
         ("rules", {"r": base.rule("s", "a.x", relation="times")}, "rules.r.relation"),
         ("rules", {"r": base.rule("s", "a.x", role="hope")}, "rules.r.role"),
         ("rules", {"r": base.rule("s", "a.x", "much")}, "'much'"),

@@ -33,7 +33,7 @@ def run(tmp_path):
     wrong = Sample(41, prompt).append(segment("b\x1b[2J", 3, "prefill", -0.1), LIMIT)
     seen = np.full(6, -0.25, np.float32)
     told = {"policy_logp": seen, "entropy": -seen, "mastered": [1, 2, 4], "masked": True}
-    verdicts = Verdict(1.0, "'7': the same number"), Verdict(0.0, "truncated")
+    verdicts = Verdict(1.0, "'7': the same number"), Verdict(0.0, "no [b]ox[/x]")
     traced = [TracedSample(right, verdicts[0], 5, TRAINED, 0.5, **told)]
     traced.append(TracedSample(wrong, verdicts[1], 5, TRAINED, -0.5, seen[:5], seen[:5] * -2))
     write_trace(tmp_path, 12, traced, ByteTokenizer(256, [10]))
@@ -80,14 +80,14 @@ def test_a_step_is_a_table_of_its_samples(run, capsys):
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in capsys.readouterr().out.splitlines()]
     right, wrong = [row for row in rows if row]
     assert right == ["5", "40", "1", "trained", "0.5", "6", "2", "0.25", "50%", "yes", "'7': the same number"]
-    assert wrong == ["5", "41", "0", "trained", "-0.5", "5", "1", "0.5", "0%", "-", "truncated"]
+    assert wrong == ["5", "41", "0", "trained", "-0.5", "5", "1", "0.5", "0%", "-", "no [b]ox[/x]"]
 
 
 def test_older_traces_are_shown_with_what_they_have(run, capsys):
     make_old(run)
     show(run, 12, None)
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in capsys.readouterr().out.splitlines()]
-    assert ["5", "41", "0", "-", "-", "5", "1", "-", "-", "-", "truncated"] in rows
+    assert ["5", "41", "0", "-", "-", "5", "1", "-", "-", "-", "no [b]ox[/x]"] in rows
     show(run, 12, 40)
     said = capsys.readouterr().out
     assert "[é]#[7]" in said and "rewards of the group 40: 1, 41: 0" in said and "advantage" not in said

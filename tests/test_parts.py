@@ -8,6 +8,7 @@ import pytest
 
 from tests import runs
 from tests.tiny import make_samples
+from ulorl_jax.clock import Clock
 from ulorl_jax.models.qwen3_params import init_params
 from ulorl_jax.ops.losses import clipped_surrogate_loss
 from ulorl_jax.ops.packing import pack
@@ -15,6 +16,8 @@ from ulorl_jax.parts import make_parts
 from ulorl_jax.processes import put
 from ulorl_jax.train.state import start_state
 from ulorl_jax.train.step import batch_shardings
+from ulorl_jax.types import Group
+from ulorl_jax.update import update as loop_update
 
 SEVERAL = {"train.updates_per_step": 2, "loss.sigma": 0.0}
 
@@ -50,6 +53,20 @@ def test_an_objective_of_your_own_gets_what_the_run_s_own_gets_and_its_metrics_a
     assert all(our_metrics[name] == pytest.approx(their_metrics[name], rel=1e-5) for name in our_metrics)
     assert set(their_metrics) - set(our_metrics) == {"entropy/mean", "dmmpt/mpt_frac", "dmmpt/masked_frac"}
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), ours, theirs)
+
+
+def test_the_loop_s_update_takes_an_objective_whose_only_metric_is_none_of_ours(tmp_path):
+    def reinforce(logp, entropy, micro, first):
+        loss = -jax.numpy.sum(logp * micro.advantage * micro.mask) / micro.num_tokens
+        return loss, {"own/loss": loss}
+
+    parts = make_parts(runs.settings(runs.task(tmp_path / "task")), tmp_path / "run", reinforce)
+    state = start_state(
+        init_params(jax.random.key(0), parts.settings.model), parts.settings.model, parts.optimizer, parts.training
+    )
+    group = Group(0, tuple(make_samples(8)), np.tile(np.float32([0, 1]), 4))
+    updated = loop_update(parts, state, [group], Clock())
+    assert updated.values["own/loss"] != 0 and updated.values["train/updates"] == 1 and updated.masked == {}
 
 
 def test_an_objective_of_your_own_gets_scores_only_where_a_step_makes_several_updates(tmp_path):

@@ -52,7 +52,8 @@ def test_a_shown_sample_has_its_verdict_its_use_and_its_advantage_among_those_ju
 @pytest.mark.parametrize(
     ("changes", "masked", "told"),
     [
-        ({"sigma": 0.3}, 0.0, True),  # the sample's entropy is 0.25
+        ({"sigma": 0.3}, 0.5, True),  # the sample's entropy is 0.25
+        ({"sigma": 0.3}, 0.0, False),  # nothing was left out: an objective of one's own
         ({"sigma": 0.25}, 0.5, False),
         ({"sigma": 0.3, "gate": "batch"}, 0.0, False),  # the batch's was not under sigma
         ({"sigma": 0.2, "gate": "batch"}, 0.5, True),

@@ -147,7 +147,8 @@ def compile_apart(resolved: dict[str, Any], topology: str, name: str) -> dict[st
     """
     # No TPU is asked for, and none of the machine that runs this must be looked for.
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
-    line = [sys.executable, "-c", "from ulorl_jax.ahead import answer; answer()"]
+    # -P: not the folder one stands in; in launch/ there is an inspect.py.
+    line = [sys.executable, "-P", "-c", "from ulorl_jax.ahead import answer; answer()"]
     root = pathlib.Path(__file__).resolve().parents[1]
     asked = json.dumps([resolved, topology, name])
     environment |= {"PYTHONPATH": os.pathsep.join([str(root), *filter(None, [environment.get("PYTHONPATH")])])}

@@ -155,7 +155,12 @@ def _check(s: ExperimentSettings) -> None:
     for name, rule in s.rules.items():
         where = f"rules.{name}"
         demand(rule.low <= rule.high, f"{where}.low must not be above high", (rule.low, rule.high), "swap them")
-        demand(rule.seeds >= 0, f"{where}.seeds must be at least 0", rule.seeds, "0: all of them")
+        demand(
+            0 <= rule.seeds <= len(s.seeds),
+            f"{where}.seeds must be at most the seeds that there are, {len(s.seeds)}",
+            rule.seeds,
+            "0 means all of them",
+        )
         choose(dict.fromkeys((DIFFERENCE, RATIO)), rule.relation, f"{where}.relation")
         choose(dict.fromkeys((CLAIM, CONDITION)), rule.role, f"{where}.role")
         for side in (rule.left, rule.right):

@@ -86,9 +86,9 @@ def tell_masked(traced: TracedSample, masked: Mapping[int, float], loss: LossSet
       masked: of the step's update, see `update.Updated`.
       loss: the run's. With several updates per step and gate="sample", a later one may see other entropies than `look`.
     """
-    if not len(traced.mastered) or traced.entropy is None:
+    if not len(traced.mastered) or traced.entropy is None or not masked.get(traced.group):
         return traced
-    low = float(np.mean(traced.entropy)) < loss.sigma if loss.gate == "sample" else masked[traced.group] > 0
+    low = loss.gate == "batch" or float(np.mean(traced.entropy)) < loss.sigma
     return dataclasses.replace(traced, masked=low)
 
 

@@ -80,5 +80,6 @@ def update(trainer: Trainer, state: TrainState, groups: list[Group], clock: Cloc
         group.prompt_id: update["dmmpt/masked_frac"]
         for share, update in zip(shares, updates, strict=True)
         for group in share
+        if "dmmpt/masked_frac" in update  # an objective of one's own need not have it
     }
     return Updated(state, values, masked, trained, skipped)

@@ -129,6 +129,9 @@ def test_answers_that_do_not_fit_the_limit_are_left_out(tmp_path):
     assert len(rows) == 600 and max(len(row["answer"]) + 1 for row in rows) == 41
     with pytest.raises(ValueError, match="at least 11"):
         write_chain_sum(tmp_path, seed=0, **(SIZES | {"max_output_tokens": 10}))
+    with pytest.raises(ValueError, match="at least 19"):  # four digits at least: a66,b17,c70,d81,#1
+        write_chain_sum(tmp_path, seed=0, **(SIZES | {"max_output_tokens": 18}), choices=True)
+    assert read(write_chain_sum(tmp_path, seed=0, **(SIZES | {"max_output_tokens": 19}), choices=True))
 
 
 def test_the_files_are_the_seeds_and_a_smaller_file_is_the_start_of_a_larger_one(tmp_path, written):

@@ -24,7 +24,6 @@ BASE = 10
 # Of the task with choices. There are only 100 questions of two digits: 512 held-out ones take 82 of them and leave 0.1%
 # of the training for what is 18% of the evaluation, and in 150 steps a policy unlearns it (seen: 7% right).
 SHORTEST_WITH_CHOICES = 4
-SHORTEST_ANSWER = len("a66,b17,#7")
 
 # The teacher. Its misconceptions are part of the task: the same in every run, whatever its seed.
 MISCONCEPTION_SEED = 1234
@@ -72,9 +71,11 @@ def write_chain_sum(
     Raises:
       ValueError: the limit is too short for any answer.
     """
-    if max_output_tokens < SHORTEST_ANSWER + 1:
+    shortest = SHORTEST_WITH_CHOICES if choices else SHORTEST
+    least = shortest * len("a66,") + len("#7") + 1
+    if max_output_tokens < least:
         raise ValueError(
-            f"max_output_tokens must be at least {SHORTEST_ANSWER + 1}, the shortest answer with its end token; "
+            f"max_output_tokens must be at least {least}, the shortest answer with its end token; "
             f"got {max_output_tokens}"
         )
     wanted = {
@@ -85,7 +86,6 @@ def write_chain_sum(
         "max_output_tokens": max_output_tokens,
     }
     wanted |= {name: True for name, wanted_so in (("varied", varied), ("choices", choices)) if wanted_so}
-    shortest = SHORTEST_WITH_CHOICES if choices else SHORTEST
 
     def make() -> dict[str, list[dict[str, str]]]:
         rngs = {split: np.random.default_rng([seed, stream]) for stream, split in enumerate(SPLITS)}

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ulorl_jax.io.progress import format_number
 
@@ -29,7 +30,8 @@ def print_table(
     for heading in columns.values():
         table.add_column(heading, justify="right")
     for row in rows:
-        cells = [format_number(row[key]) if isinstance(row[key], float) else str(row[key]) for key in columns]
+        # As text: in a string rich reads "[b]" as markup, and what a model wrote may stand here.
+        cells = [Text(format_number(row[key]) if isinstance(row[key], float) else str(row[key])) for key in columns]
         table.add_row(*cells, style="bold green" if row in best else None)
     console.print(table)
 

@@ -14,8 +14,9 @@ from ulorl_jax.io.traces import TRAINED
 LOW = 0.1  # a token that was drawn with a smaller probability is marked
 _SEGMENTS = ("cyan", "green", "yellow", "magenta", "blue")
 _TOGETHER = 4  # tokens that may be one character: UTF-8 has no longer one
-# What would move the cursor or change the terminal: an output may hold anything.
-_SHOWN = {code: 0x2400 + code for code in range(32) if code not in (9, 10)} | {0x7F: 0x2421, 0x9B: 0x241B}
+# What would move the cursor, change the terminal or turn the order of letters round: an output may hold anything.
+_SHOWN = {code: 0x2400 + code for code in range(32) if code not in (9, 10)} | {0x7F: 0x2421}
+_SHOWN |= dict.fromkeys([*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD)
 _COLUMNS = ("group", "sample", "reward", "use", "advantage", "tokens", "segments", "entropy", "mastered", "masked")
 
 

@@ -15,7 +15,7 @@ const PANELS = [
   },
   {
     title: "Clipped", unit: "share of tokens", share: true, zero: true,
-    series: [["ratio/clip_frac", "clipped"], ["ratio/outside_frac", "sampler's ratio outside the range"]],
+    series: [["ratio/clip_frac", "clipped"], ["ratio/outside_frac", "ratio outside the range"]],
   },
   { title: "Ratio", unit: "mean", series: [["ratio/mean", "ratio"]] },
   {

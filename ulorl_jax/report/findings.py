@@ -101,8 +101,9 @@ def _errors(run: Run) -> Iterator[tuple[str, str, str]]:
         yield (
             "warning",
             f"{_many(_sum(errors), 'output')} without a verdict",
-            f"The verifier failed on them in {_steps(errors)}; their groups are not trained. The run stops by itself "
-            f"when more than {limit:.0%} of the newest answers are so (verify.max_error_rate). The rollouts say why.",
+            f"The verifier failed on them in {_steps(errors)}; they left their groups, the others of which are judged "
+            f"among themselves. The run stops by itself when more than {limit:.0%} of the newest answers are so "
+            f"(verify.max_error_rate). The rollouts say why.",
         )
 
 
