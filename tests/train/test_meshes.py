@@ -26,14 +26,16 @@ def updated(kind, batch, layout):
 
 @functools.cache
 def on_one(kind):
-    return updated(kind, make_batch(), make_layout("training"))
+    return updated(kind, make_batch(times=3), make_layout("training"))
 
 
 def check(kind, devices, **axes):
     state, metrics = on_one(kind)
     layout = make_layout("training", devices, **axes)
     # Rows of 48 tokens: over four parts in chunks of 6, borders in the middle of samples.
-    other_state, other_metrics = updated(kind, make_batch(rows=8, length=48), layout)
+    batch = make_batch(times=3, rows=8, length=48)
+    assert batch.num_micro_batches > 1  # whose gradients are added on the mesh
+    other_state, other_metrics = updated(kind, batch, layout)
     assert 0.1 < metrics[0]["train/grad_norm"] < 100 and metrics[0]["loss/policy"] != metrics[2]["loss/policy"]
     for one, other in zip(metrics, other_metrics, strict=True):
         assert one.keys() == other.keys()

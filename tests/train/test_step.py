@@ -68,9 +68,11 @@ def make_state(config=CONFIG, layout: Layout | None = None):
     return start_state(params, config, OPTIMIZER, layout)
 
 
-def make_batch(*, length=96, rows=2, garbage=False, turned=False):
-    """The ten samples packed; `garbage` in the micro-batches that are padding; rows `turned` last to first."""
-    batch = pack(SAMPLES, ADVANTAGES, REWARDS, lengths=[length], rows_per_micro_batch=rows)
+def make_batch(*, times=1, length=96, rows=2, garbage=False, turned=False):
+    """The ten samples, `times` over, packed; `garbage` in the micro-batches that are padding; rows last to first where
+    `turned`."""
+    given = SAMPLES * times, np.tile(ADVANTAGES, times), np.tile(REWARDS, times)
+    batch = pack(*given, lengths=[length], rows_per_micro_batch=rows)
     changes = {name: getattr(batch, name).copy() for name in PER_TOKEN if garbage or turned}
     real = int(batch.num_micro_batches)
     assert not garbage or len(batch.tokens) > real
