@@ -26,6 +26,7 @@ def segment(text, policy_step, kv, logp):
 def run(tmp_path):
     """A run's folder with the trace of one step: the two samples of one group."""
     config = {"tokenizer": {"kind": "bytes", "path": "", "eos_ids": [10], "pad_id": 0}, "model": {"vocab_size": 256}}
+    config["warm_start"] = {"checkpoint": ""}
     (tmp_path / "config.json").write_text(json.dumps(config))
     prompt = Prompt(5, np.frombuffer("é=".encode(), np.uint8).astype(np.int32), "#7", "row-9", "é")
     first, second = segment("a", 2, "prefill", [-0.1]), segment("é#7\n", 3, "recompute", [-0.1, -5, -0.1, -5, -0.1])

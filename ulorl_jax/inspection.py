@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ulorl_jax.inputs import make_tokenizer
 from ulorl_jax.io.trace_view import of_group, print_sample, print_samples
 from ulorl_jax.io.traces import ranges, read_trace, traced_steps
-from ulorl_jax.sections import TokenizerSettings
-from ulorl_jax.typed import build
-from ulorl_jax.weights import HF, read_json
+from ulorl_jax.report.pieces import tokenizer_of
+from ulorl_jax.weights import read_json
 
 
 def show(run: Path, step: int | None, sample: int | None) -> None:
@@ -44,14 +41,6 @@ def show(run: Path, step: int | None, sample: int | None) -> None:
     if found is None:
         there = ranges(sorted(row["sample"] for row in rows))
         raise ValueError(f"the trace of step {step} in {run} has no sample {sample}; it has {there}")
-    print_sample(found, of_group(found, rows), _decode(run))
-
-
-def _decode(run: Path) -> Callable[[Sequence[int]], str] | None:
-    """Of the run's tokenizer; None where its files have gone: the trace has the text of every segment."""
-    config = read_json(run / "config.json")
-    settings = build(TokenizerSettings, config["tokenizer"], "tokenizer")
-    folder = run / HF if (run / HF / "tokenizer.json").is_file() else Path(settings.path)
-    if settings.kind == "hf" and not (folder / "tokenizer.json").is_file():
-        return None
-    return make_tokenizer(settings, config["model"]["vocab_size"], folder).decode
+    tokenizer = tokenizer_of(run, read_json(run / "config.json"))
+    # Without one, its files having gone, the trace still has the text of every segment.
+    print_sample(found, of_group(found, rows), tokenizer.decode if tokenizer else None)
