@@ -14,7 +14,7 @@ from typing import Any
 
 from ulorl_jax.clock import StopRequest
 from ulorl_jax.io.files import write_atomically
-from ulorl_jax.io.metrics import read_metrics
+from ulorl_jax.io.metrics import last_step
 from ulorl_jax.io.progress import Progress
 
 POLL_S = 0.5
@@ -57,8 +57,7 @@ class GridRun:
     def step(self) -> int:
         """The last step that it recorded."""
         path = self.folder / "metrics.jsonl"
-        rows = read_metrics(path) if path.is_file() else []
-        return rows[-1]["step"] if rows else 0
+        return last_step(path) if path.is_file() else 0
 
 
 def refuse_changed(runs: Sequence[GridRun]) -> None:

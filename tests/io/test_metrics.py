@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from ulorl_jax.io.metrics import Metrics, read_metrics, write_summary
+from ulorl_jax.io.metrics import Metrics, last_step, read_metrics, write_summary
 
 
 def write_steps(workdir, first, last, *, after_step):
@@ -75,6 +75,20 @@ def test_a_line_that_is_no_row_is_refused_and_left_in_place(tmp_path, line):
     with pytest.raises(ValueError, match="metrics.jsonl: .*move the file away"):
         Metrics(tmp_path, after_step=1)
     assert (tmp_path / "metrics.jsonl").read_text() == text
+
+
+def test_the_last_step_is_that_of_the_last_whole_row_however_long_the_file(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.touch()
+    assert last_step(path) == 0
+    path.write_text("".join(json.dumps({"step": step, "x": "1" * 1000}) + "\n" for step in range(200)))
+    assert path.stat().st_size > 2**17 and last_step(path) == 199
+    with path.open("a") as file:
+        file.write('{"step": 200, "x"')
+    assert last_step(path) == 199
+    path.write_text('{"step": 1}\n{"steps": 2}\n')
+    with pytest.raises(ValueError, match="needs a whole"):
+        last_step(path)
 
 
 def test_tensorboard_gets_the_finite_values_and_the_purge_of_what_was_undone(tmp_path):

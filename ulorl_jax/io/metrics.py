@@ -10,6 +10,8 @@ from typing import Any
 
 from ulorl_jax.io.files import write_atomically
 
+_END = 2**16  # bytes, many rows
+
 
 class Metrics:
     """Appends rows to `workdir/metrics.jsonl` and events to `workdir/tensorboard`.
@@ -101,6 +103,25 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     path = pathlib.Path(path)
     rows = [_row(line, path) for line in _whole_lines(path)]
     return [{name: value if name == "step" else float(value) for name, value in row.items()} for row in rows]
+
+
+def last_step(path: str | os.PathLike[str]) -> int:
+    """The step of the last row; only the end of the file is read, so that it can be asked for often.
+
+    Args:
+      path: a `metrics.jsonl`.
+
+    Returns:
+      The step; 0 where there is no row yet.
+
+    Raises:
+      ValueError: the last whole line is not a row.
+    """
+    path = pathlib.Path(path)
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - _END))
+        *whole, _ = file.read().split(b"\n")  # what follows the last line end is being written
+    return _row(whole[-1].decode(errors="replace"), path)["step"] if whole else 0
 
 
 def write_summary(workdir: str | os.PathLike[str], summary: Mapping[str, Any]) -> None:
