@@ -32,6 +32,8 @@ def get_config() -> ml_collections.ConfigDict:
         accuracy=base.metric("heldout/sampled", last=2),
         outside=base.metric("ratio/outside_frac"),
         clipped=base.metric("ratio/clip_frac"),
+        ratio_p01=base.metric("staleness/ratio_p01"),
+        ratio_p99=base.metric("staleness/ratio_p99"),
         staleness_kl=base.metric("staleness/kl"),
         age_steps=base.metric("staleness/steps"),
     )
@@ -40,6 +42,8 @@ def get_config() -> ml_collections.ConfigDict:
         accuracy=base.panel("Held-out accuracy, sampled", "share", curve="heldout/sampled"),
         outside=base.panel("Tokens outside the clip range", "share", curve="ratio/outside_frac"),
         clipped=base.panel("Tokens whose gradient is clipped", "share", curve="ratio/clip_frac"),
+        low=base.panel("Newest to drawing policy: 1st percentile", "ratio", curve="staleness/ratio_p01"),
+        high=base.panel("Newest to drawing policy: 99th percentile", "ratio", curve="staleness/ratio_p99"),
         staleness=base.panel("Staleness: KL to the drawing policies", "nats per token", curve="staleness/kl"),
         reward=base.panel("Training reward", "share correct", curve="reward/mean"),
     )

@@ -18,6 +18,7 @@ from ulorl_jax.mesh import Layout
 from ulorl_jax.ops.importance import pseudo_on_policy
 from ulorl_jax.ops.losses import ulorl_loss
 from ulorl_jax.ops.packing import pack
+from ulorl_jax.train.drift import RATIO_QUANTILES
 from ulorl_jax.train.state import make_optimizer, start_state, state_shardings
 from ulorl_jax.train.step import PER_TOKEN, StepSettings, batch_shardings, make_score, make_train_step
 
@@ -185,6 +186,9 @@ def test_drift_is_split_by_the_age_of_the_policy_that_drew_a_token():
     assert 0 < fresh.sum() < len(fresh)
     assert metrics["mismatch/kl"] == pytest.approx((np.expm1(gap) - gap)[fresh].mean(), rel=1e-4)
     assert metrics["mismatch/max"] == pytest.approx(np.abs(gap)[fresh].max(), rel=1e-5)
+    for name, share in RATIO_QUANTILES.items():  # ops.quantiles: off by a tenth of the log-ratio at most
+        wanted = np.quantile(gap, share, method="inverted_cdf")
+        assert np.log(metrics[f"staleness/ratio_{name}"]) == pytest.approx(wanted, rel=0.11, abs=2e-5)
     assert metrics["staleness/steps"] == pytest.approx((2 - batch.policy_step[batch.mask]).mean(), rel=1e-5)
 
 

@@ -23,6 +23,13 @@ const PANELS = [
     series: [["mismatch/kl", "KL"], ["mismatch/max", "largest difference"]],
   },
   { title: "Staleness", unit: "KL, nats per token", zero: true, series: [["staleness/kl", "sampled to newest policy"]] },
+  {
+    title: "Ratio to the policy that drew a token", unit: "ratio", brief: 2,
+    series: [
+      ["staleness/ratio_p99", "99th percentile"], ["staleness/ratio_p01", "1st"], ["staleness/ratio_p90", "90th"],
+      ["staleness/ratio_p50", "median"], ["staleness/ratio_p10", "10th"],
+    ],
+  },
   { title: "Age of tokens", unit: "updates", zero: true, series: [["staleness/steps", "mean age"]] },
   {
     title: "Output length", unit: "tokens", zero: true, brief: 2,

@@ -21,6 +21,7 @@ from ulorl_jax.mesh import Layout, gather
 from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed, output_head
 from ulorl_jax.ops.logprobs import target_logprobs, token_logprobs
 from ulorl_jax.ops.masked import masked_sum
+from ulorl_jax.train.drift import drift, drift_metrics
 from ulorl_jax.train.state import state_shardings
 from ulorl_jax.types import Array, Batch, TrainState
 
@@ -116,10 +117,7 @@ def make_train_step(
 
     Returns:
       A jitted function of (state, donated; batch; scores or None) to (state, metrics).
-      Metrics are those of the objective and: `train/grad_norm`, `train/skipped`,
-      `mismatch/kl` and `mismatch/max` (recorded against recomputed log-probs of tokens
-      the newest policy drew: 0 but for rounding, unless the cache was kept),
-      `staleness/kl` (the same over all tokens) and `staleness/steps` (mean age of a token's policy).
+      Metrics are those of the objective, `train/grad_norm`, `train/skipped` and those of `drift.drift_metrics`.
     """
     logprobs = _make_logprobs(config, layout, settings)
     shardings = state_shardings(config, optimizer, layout)
@@ -127,8 +125,7 @@ def make_train_step(
     def loss_of(params, micro: Batch, first: Scores | None, step):
         logp, entropy = logprobs(params, micro)
         loss, metrics = objective(logp, entropy, micro, first)
-        sums, worst = _drift(logp, micro, step)
-        return loss, (metrics, sums | {"loss": loss}, worst)
+        return loss, ((metrics, loss), drift(logp, micro, step))
 
     def train_step(state: TrainState, batch: Batch, first: Scores | None):
         def evaluate(i):
@@ -144,26 +141,25 @@ def make_train_step(
             return jax.vjp(loss, state.params, has_aux=True)
 
         def accumulate(i, total):
-            grads, known = total
-            loss, pull, (*sums, worst) = evaluate(i)
+            grads, before, drifted = total
+            loss, pull, (sums, apart) = evaluate(i)
             # Every layer's gradient is added in its place as the backward pass comes by: those of all layers of one
             # micro-batch never stand beside the sums.
             refs = jax.tree.map(jax.new_ref, grads)
             pull.with_refs(refs)(jnp.ones_like(loss))
-            *before, largest = known
-            return jax.tree.map(jax.freeze, refs), (*jax.tree.map(jnp.add, before, sums), jnp.maximum(largest, worst))
+            return jax.tree.map(jax.freeze, refs), jax.tree.map(jnp.add, before, sums), drifted + apart
 
         def zeros(shapes):
             return jax.tree.map(lambda s: jnp.zeros(s.shape, jnp.float32), shapes)
 
-        start = zeros(state.params), zeros(jax.eval_shape(lambda: evaluate(0)[2]))
-        grads, (metrics, sums, worst) = jax.lax.fori_loop(0, batch.num_micro_batches, accumulate, start)
+        start = zeros(state.params), *zeros(jax.eval_shape(lambda: evaluate(0)[2]))
+        grads, (metrics, loss), drifted = jax.lax.fori_loop(0, batch.num_micro_batches, accumulate, start)
         grads = jax.lax.with_sharding_constraint(grads, shardings.params)
         norm = optax.global_norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         # A norm is finite when every number in the tree is.
-        finite = jnp.isfinite(norm) & jnp.isfinite(sums["loss"]) & jnp.isfinite(optax.global_norm(params))
+        finite = jnp.isfinite(norm) & jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(params))
         params, opt_state = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old), (params, opt_state), (state.params, state.opt_state)
         )
@@ -171,15 +167,8 @@ def make_train_step(
         state = TrainState(
             state.step + 1 - bad, params, opt_state, state.skipped + bad, (state.skipped_in_a_row + bad) * bad
         )
-        fresh = jnp.maximum(sums["fresh"], 1)
-        return state, metrics | {
-            "train/grad_norm": norm,
-            "train/skipped": bad,
-            "mismatch/kl": sums["fresh_kl"] / fresh,
-            "mismatch/max": jnp.max(worst),
-            "staleness/kl": sums["kl"] / batch.num_tokens,
-            "staleness/steps": sums["age"] / batch.num_tokens,
-        }
+        of_update = {"train/grad_norm": norm, "train/skipped": bad}
+        return state, metrics | of_update | drift_metrics(drifted, batch.num_tokens)
 
     return jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, layout.sharding()))
 
@@ -283,21 +272,3 @@ def _micro_batch(batch: Batch, i, layout: Layout) -> Batch:
     """One of them, the tokens of a row together again: what is read of a token is little."""
     rows = {name: layout.constrain(getattr(batch, name)[i], "rows", None) for name in PER_TOKEN}
     return dataclasses.replace(batch, **rows)
-
-
-def _drift(logp, micro: Batch, step) -> tuple[Metrics, jax.Array]:
-    """How far the recorded log-probs lie from the recomputed ones: sums, and each row's largest among fresh tokens.
-
-    Sums of one type cross the mesh together with the gradients. A largest of all rows here would cross it alone, at
-    no fixed time: virtual CPU devices, which share their threads, can then wait for each other forever.
-    """
-    gap = jax.lax.stop_gradient(jnp.where(micro.mask, logp - micro.rollout_logp, 0.0))
-    kl = jnp.expm1(gap) - gap  # an unbiased, never negative estimate of KL(rollout || current)
-    fresh = micro.mask & (micro.policy_step == step)
-    sums = {
-        "kl": jnp.sum(kl),
-        "fresh_kl": masked_sum(kl, fresh),
-        "fresh": jnp.sum(fresh, dtype=jnp.float32),
-        "age": masked_sum((step - micro.policy_step).astype(jnp.float32), micro.mask),
-    }
-    return sums, jnp.max(jnp.where(fresh, jnp.abs(gap), 0.0), axis=-1)
