@@ -15,6 +15,8 @@
 # %% [markdown]
 # # One step of UloRL, array by array
 #
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/)
+#
 # UloRL (Du et al., 2025, arXiv 2507.19766) trains a language model by reinforcement learning when its outputs are very
 # long. This notebook runs **Algorithm 1 once, by hand**, on a model of 107 thousand parameters that adds digits, and
 # prints every array beside its equation. The functions are those that `ulorl_jax/loop.py` calls, in the same order.
@@ -23,9 +25,10 @@
 #
 # It needs no accelerator and takes about a minute on two CPU cores. Equation numbers are the paper's.
 #
-# **In Colab:** get the project first, in a cell above this one: `!git clone` with the address of your copy, or upload
-# its folder. The next cell finds it, in the working directory, above it, or right below it. It installs only what Colab
-# lacks and leaves Colab's jax as it is. Elsewhere it installs nothing: `./setup.sh notebooks` has done so.
+# **In Colab:** the badge asks for the address of the repository in which you read this, and opens the notebook from
+# there. Get the project first, in a cell above this one: `!git clone` with that address, or upload its folder. The next
+# cell finds it, in the working directory, above it, or right below it. It installs only what Colab lacks and leaves
+# Colab's jax as it is. Elsewhere it installs nothing: `./setup.sh notebooks` has done so.
 
 # %%
 import importlib.metadata

@@ -16,6 +16,8 @@
 # %% [markdown]
 # # Segments: what M and the number of slots are worth
 #
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/)
+#
 # Outputs of one batch differ in length, and ordinary reinforcement learning waits for the longest. UloRL (arXiv
 # 2507.19766, 3.1, Algorithm 1) cuts an output of at most $L$ tokens into $M$ segments of $S = L / M$. A step decodes
 # every sample by at most $S$ more tokens, trains on what is finished, and goes on with the rest in the next step:
@@ -30,9 +32,9 @@
 # the planner about the paper's Table 1 and about other settings. It needs no accelerator and takes about half a minute
 # on two quiet CPU cores.
 #
-# **In Colab:** get the project first, in a cell above this one: `!git clone` with the address of your copy, or upload
-# its folder. The next cell finds it, and installs only what Colab lacks. Elsewhere it installs nothing:
-# `./setup.sh notebooks` has done so.
+# **In Colab:** the badge asks for the address of the repository in which you read this, and opens the notebook from
+# there. Get the project first, in a cell above this one: `!git clone` with that address, or upload its folder. The next
+# cell finds it, and installs only what Colab lacks. Elsewhere it installs nothing: `./setup.sh notebooks` has done so.
 
 # %%
 import importlib.metadata

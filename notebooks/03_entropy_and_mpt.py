@@ -16,6 +16,8 @@
 # %% [markdown]
 # # Entropy, and the tokens a policy is already sure of
 #
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/)
+#
 # A policy that is trained on right answers becomes sure of itself. Too sure, and it stops trying anything: its entropy
 # collapses. UloRL (arXiv 2507.19766, 3.2) blames the *well-mastered positive tokens* (MPT), those of right answers that
 # the policy gives a probability of 0.99 or more, and leaves them out of the loss while the entropy is low (DMMPT):
@@ -29,9 +31,9 @@
 # models more than a hundred thousand times as large. It needs no accelerator and takes about half a minute on two quiet
 # CPU cores.
 #
-# **In Colab:** get the project first, in a cell above this one: `!git clone` with the address of your copy, or upload
-# its folder. The next cell finds it, and installs only what Colab lacks. Elsewhere it installs nothing:
-# `./setup.sh notebooks` has done so.
+# **In Colab:** the badge asks for the address of the repository in which you read this, and opens the notebook from
+# there. Get the project first, in a cell above this one: `!git clone` with that address, or upload its folder. The next
+# cell finds it, and installs only what Colab lacks. Elsewhere it installs nothing: `./setup.sh notebooks` has done so.
 
 # %%
 import importlib.metadata

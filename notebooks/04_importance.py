@@ -16,6 +16,8 @@
 # %% [markdown]
 # # TOIS, SAIS, POIS: which policy stands in the denominator
 #
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/)
+#
 # When outputs are drawn in segments, a sample's first tokens are older than its last: other weights drew them. UloRL
 # (arXiv 2507.19766, 3.1.2) names three ways to treat them, and its Figure 2 says that one of them, POIS, trains as if
 # nothing were old, while another, SAIS, collapses. This notebook takes **the same samples** and looks at what the three
@@ -34,9 +36,9 @@
 # What it does not show is Figure 2 itself, which takes hundreds of steps and several seeds. It needs no accelerator and
 # takes about half a minute on two quiet CPU cores.
 #
-# **In Colab:** get the project first, in a cell above this one: `!git clone` with the address of your copy, or upload
-# its folder. The next cell finds it, and installs only what Colab lacks. Elsewhere it installs nothing:
-# `./setup.sh notebooks` has done so.
+# **In Colab:** the badge asks for the address of the repository in which you read this, and opens the notebook from
+# there. Get the project first, in a cell above this one: `!git clone` with that address, or upload its folder. The next
+# cell finds it, and installs only what Colab lacks. Elsewhere it installs nothing: `./setup.sh notebooks` has done so.
 
 # %%
 import importlib.metadata

@@ -16,15 +16,17 @@
 # %% [markdown]
 # # A loss of your own, in the real loop
 #
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/)
+#
 # You have an idea for another objective. This notebook writes one, checks it on arrays small enough to read, and trains
 # a policy with it: the loop, the decoder, the rewards and the update are those of every other run. You need to know JAX
 # (`jnp`, `jax.grad`, `stop_gradient`) and nothing else: no model, no mesh, no framework.
 #
 # It needs no accelerator and takes about half a minute on two quiet CPU cores.
 #
-# **In Colab:** get the project first, in a cell above this one: `!git clone` with the address of your copy, or upload
-# its folder. The next cell finds it, and installs only what Colab lacks. Elsewhere it installs nothing:
-# `./setup.sh notebooks` has done so.
+# **In Colab:** the badge asks for the address of the repository in which you read this, and opens the notebook from
+# there. Get the project first, in a cell above this one: `!git clone` with that address, or upload its folder. The next
+# cell finds it, and installs only what Colab lacks. Elsewhere it installs nothing: `./setup.sh notebooks` has done so.
 
 # %%
 import importlib.metadata

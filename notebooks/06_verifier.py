@@ -16,6 +16,8 @@
 # %% [markdown]
 # # The verifier: who says that an answer is right
 #
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/)
+#
 # A reward is 1 when the predicted answer and the reference are *the same*. Rules compare numbers, units, words and
 # formulas exactly, and know where they do not know. UloRL (arXiv 2507.19766, 3.3) asks a language model instead,
 # trained to read both answers and to write a verdict. This notebook looks at both: what the rules decide and where they
@@ -24,9 +26,9 @@
 #
 # It needs no accelerator and takes about half a minute on two quiet CPU cores.
 #
-# **In Colab:** get the project first, in a cell above this one: `!git clone` with the address of your copy, or upload
-# its folder. The next cell finds it, and installs only what Colab lacks. Elsewhere it installs nothing:
-# `./setup.sh notebooks` has done so.
+# **In Colab:** the badge asks for the address of the repository in which you read this, and opens the notebook from
+# there. Get the project first, in a cell above this one: `!git clone` with that address, or upload its folder. The next
+# cell finds it, and installs only what Colab lacks. Elsewhere it installs nothing: `./setup.sh notebooks` has done so.
 
 # %%
 import importlib.metadata
