@@ -11,14 +11,13 @@ UNDER = (f"loss.sigma={SIGMA_UNDER}",)
 BATCH_LOW = (*LOW, "loss.gate=batch")
 BATCH_HIGH = (*HIGH, "loss.gate=batch")
 
-# Staleness: twice the tiny job's learning rate (at four times TOIS itself unlearned), and 8, 16 or 32 segments. About
-# 128 samples finish in a step of each.
-_FAST = ("steps=200", "loss.sigma=0.0", "optimizer.learning_rate=1e-3")
-_8 = (*_FAST, "rollout.segments=8", "rollout.slots=320")
-_16 = (*_FAST, "rollout.segments=16", "rollout.slots=600")
-_32 = (*_FAST, "rollout.segments=32", "rollout.slots=1150")
-TOIS = (*_FAST, "loss.importance=tois", "rollout.segments=1", "rollout.slots=128")
-POIS, SAIS = (*_8, "loss.importance=pois"), (*_8, "loss.importance=sais")
-POIS_16, SAIS_16 = (*_16, "loss.importance=pois"), (*_16, "loss.importance=sais")
-POIS_32, SAIS_32 = (*_32, "loss.importance=pois"), (*_32, "loss.importance=sais")
+# Staleness: 16 segments, and steps at the tiny job's learning rate and twice that. These want less noise: four times
+# the samples of a step (about 512), or TOIS itself unlearns at 1e-3.
+_BIG = ("steps=60", "evaluation.every=20", "loss.sigma=0.0")
+_ONCE = ("loss.importance=tois", "rollout.segments=1", "rollout.slots=512")
+_16 = ("rollout.segments=16", "rollout.slots=2400")
+_POIS, _SAIS = (*_16, "loss.importance=pois"), (*_16, "loss.importance=sais")
+_FAST = "optimizer.learning_rate=1e-3"
+TOIS, POIS, SAIS = (*_BIG, *_ONCE), (*_BIG, *_POIS), (*_BIG, *_SAIS)
+TOIS_FAST, POIS_FAST, SAIS_FAST = (*TOIS, _FAST), (*POIS, _FAST), (*SAIS, _FAST)
 KEEP = (*POIS, "rollout.kv=keep")
