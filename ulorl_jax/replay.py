@@ -20,7 +20,8 @@ from ulorl_jax.io.checkpoint_reader import SavedCheckpoint, open_checkpoint, sav
 from ulorl_jax.io.files import write_atomically
 from ulorl_jax.io.folders import demand_shared
 from ulorl_jax.io.metrics import Metrics, read_metrics, write_summary
-from ulorl_jax.io.recorded_groups import read_groups, recorded_steps
+from ulorl_jax.io.recorded_groups import read_groups
+from ulorl_jax.io.step_files import GROUPS
 from ulorl_jax.io.tables import print_table
 from ulorl_jax.parts import make_layouts, make_workdir
 from ulorl_jax.processes import demand_same, is_first
@@ -112,7 +113,7 @@ def open_step(run: Path, step: int) -> tuple[list[Group], SavedCheckpoint]:
     """
     if not (run / "config.json").is_file():
         raise ValueError(f"replay={run}/{step}: {run} is not the folder of a run of launch/train.py")
-    recorded, saved = recorded_steps(run), saved_steps(run / "checkpoints")
+    recorded, saved = GROUPS.steps(run), saved_steps(run / "checkpoints")
     if step in recorded and step - 1 in saved:
         return read_groups(run, step), open_checkpoint(run / "checkpoints", step - 1)
     possible = [number for number in recorded if number - 1 in saved]
