@@ -214,6 +214,39 @@ def test_what_cannot_be_replayed_is_refused_with_what_can(mixed, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "error"),
+    [
+        (
+            {},
+            {"rollout.pages.count": 48, "rollout.pages.size": 16},
+            "has a kept KV cache of 24 slots of 48 tokens, dense (kv=keep, recompute_every=1), the config wants "
+            "24 slots of 48 tokens, in 48 pages of 16 tokens of dtype 'model' (kv=keep, recompute_every=1); set the",
+        ),
+        (
+            {"rollout.pages.count": 48, "rollout.pages.size": 16},
+            {"rollout.slots": 16, "rollout.pages.count": 56},
+            "has a kept KV cache of 24 slots of 48 tokens, in 48 pages of 16 tokens of dtype 'model' (kv=keep, "
+            "recompute_every=1), the config wants 16 slots of 48 tokens, in 56 pages of 16 tokens",
+        ),
+        ({}, {"rollout.kv": "recompute"}, "the config wants no slots (kv=recompute, recompute_every=1); set the"),
+        (
+            {},
+            {"model.dtype": "bfloat16"},
+            "has a kept KV cache of another mesh, model.dtype or kind of device (.cache.k",
+        ),
+    ],
+)
+def test_a_kept_cache_of_another_layout_is_refused_with_both_and_what_to_do(tmp_path, start, first, then, error):
+    workdir = tmp_path / "run"
+    begun = start | {"rollout.kv": "keep", "steps": 1, "data.heldout_rows": 1, "evaluation.greedy": False} | first
+    run(make_parts(runs.settings(begun), workdir))
+    with pytest.raises(ValueError, match=re.escape(error)) as caught:
+        run(make_parts(runs.settings(begun | then), workdir))
+    advice = f"another --workdir, warm_start.steps=0 and warm_start.checkpoint={workdir}"
+    assert str(caught.value).endswith(advice) and "\n" not in str(caught.value)
+
+
 def test_resumed_from_an_older_checkpoint_a_run_keeps_no_file_of_the_steps_after_it(mixed, tmp_path):
     overrides, workdir = mixed
     copy = shutil.copytree(workdir, tmp_path / "run")

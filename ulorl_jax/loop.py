@@ -20,9 +20,9 @@ from ulorl_jax.capacity import check_memory, describe_start, explaining_exhausti
 from ulorl_jax.clock import Clock, StopRequest
 from ulorl_jax.evaluate import evaluate
 from ulorl_jax.footprint import GIB, memory_terms
-from ulorl_jax.frontier import Frontier, device_state, fingerprint
+from ulorl_jax.frontier import Frontier, device_state, explain, fingerprint
 from ulorl_jax.io.checkpoint_reader import saved_steps
-from ulorl_jax.io.checkpoints import Checkpoints
+from ulorl_jax.io.checkpoints import Checkpoints, Mismatch
 from ulorl_jax.io.files import write_atomically
 from ulorl_jax.io.metrics import Metrics
 from ulorl_jax.io.progress import Progress
@@ -251,7 +251,10 @@ class _Loop:
         if checkpoints.latest_step() is None:
             return False
         like = state_structs(self.settings.model, self.parts.optimizer, self.parts.training)
-        restored = checkpoints.restore(like, device_state(self.at.rollout))
+        try:
+            restored = checkpoints.restore(like, device_state(self.at.rollout))
+        except Mismatch as mismatch:
+            raise explain(mismatch) from mismatch
         self.state = restored.state
         self.at.load(restored.host, restored.arrays, restored.device)
         self.clock = Clock(self.at.seconds)
