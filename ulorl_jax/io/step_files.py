@@ -24,7 +24,8 @@ class StepFiles:
     def steps(self, workdir: str | os.PathLike[str]) -> list[int]:
         """The steps that have a file, ascending; none where there is no folder."""
         paths = (pathlib.Path(workdir) / self.folder).glob(f"step_*{self.suffix}")
-        return sorted(int(path.stem.removeprefix("step_")) for path in paths)
+        numbers = (path.stem.removeprefix("step_") for path in paths)
+        return sorted(int(number) for number in numbers if number.isdigit())  # others are a person's copies
 
 
 TRACES = StepFiles("rollouts", ".jsonl")
