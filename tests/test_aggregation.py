@@ -1,11 +1,13 @@
 """From runs to numbers: against means, bands and verdicts worked out by hand."""
 
+import dataclasses
 import json
 import math
 
 import pytest
 
 from configs.experiments import base
+from tests.test_plan_inputs import write_run
 from ulorl_jax.aggregation import (
     FAILS,
     HOLDS,
@@ -162,6 +164,25 @@ def test_a_finished_run_without_the_number_is_told_apart_from_one_that_is_not_fi
     del runs["up"][1]
     write_report(asked, aggregate(asked, runs), tmp_path, "rise")
     assert "| end | none | 0.3 |" in (tmp_path / "rise.md").read_text()
+
+
+def test_a_number_that_is_predicted_waits_for_the_run_it_is_predicted_from(tmp_path):
+    folders = [write_run(tmp_path / name) for name in ("up", "down")]
+    for folder in folders:
+        config = json.loads((folder / "config.json").read_text())
+        config["rollout"] |= {"refill": "step", "recompute_every": 1}
+        (folder / "config.json").write_text(json.dumps(config))
+    asked = experiment(it=base.rule("", "down.end", low=0.0))
+    metrics = {"start": metric("measured/step_s"), "end": metric("predicted/step_s", per="measured/step_s")}
+    asked = dataclasses.replace(asked, seeds=(0,), predict_from="up", metrics=metrics, panels={})
+    waits = aggregate(asked, {"down": {0: folders[1]}})
+    down = waits["cells"]["down"]["metrics"]
+    assert (
+        down["start"]["values"] == {"0": pytest.approx(1.4)} and down["end"]["values"] == down["end"]["lacking"] == {}
+    )
+    assert waits["verdict"] == UNFINISHED
+    there = aggregate(asked, {"up": {0: folders[0]}, "down": {0: folders[1]}})
+    assert there["cells"]["down"]["metrics"]["end"]["mean"] > 0 and there["verdict"] == HOLDS
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,16 @@ def aggregate(experiment: ExperimentSettings, runs: Runs) -> dict[str, Any]:
         (cell, seed): read_metrics(folder / "metrics.jsonl") for cell, of in runs.items() for seed, folder in of.items()
     }
     figures = _figures(experiment, runs)
+    sources = runs.get(experiment.predict_from, {})  # a number that is predicted waits for the run it is predicted from
     cells: dict[str, Any] = {}
     for cell in experiment.cells:
         seeds = sorted(runs.get(cell, {}))
         values = {
-            name: {seed: reduce_rows(rows[cell, seed], figures.get((cell, seed), {}), metric) for seed in seeds}
+            name: {
+                seed: reduce_rows(rows[cell, seed], figures.get((cell, seed), {}), metric)
+                for seed in seeds
+                if seed in sources or not metric.predicted
+            }
             for name, metric in experiment.metrics.items()
         }
         curves = {panel.curve for panel in experiment.panels.values() if panel.curve}
