@@ -256,6 +256,9 @@ def test_resumed_from_an_older_checkpoint_a_run_keeps_no_file_of_the_steps_after
     kinds = (TRACES, LENGTHS, GROUPS)
     there = [files.steps(copy) for files in kinds]
     assert all(min(steps) <= 4 < max(steps) for steps in there)
+    with pytest.raises(ValueError, match="is of another model: .*seed is 0, want 1.*; use the config") as caught:
+        run(make_parts(runs.settings(overrides | {"seed": 1}), copy))
+    assert caught.value.__cause__ is None and [files.steps(copy) for files in kinds] == there  # nothing is touched
     run(make_parts(runs.settings(overrides | {"steps": 4}), copy))
     assert [files.steps(copy) for files in kinds] == [[step for step in steps if step <= 4] for steps in there]
     assert [row["step"] for row in runs.rows(copy)] == [0, 1, 2, 3, 4]

@@ -122,8 +122,8 @@ def test_two_processes_replay_a_step_of_a_run_as_one_process_took_it(tmp_path, o
 
 def test_processes_that_do_not_read_the_same_groups_are_refused(tmp_path, one):
     for index in range(2):  # a folder of the same name, on a disk of its own
-        shutil.copytree(one.workdir, tmp_path / str(index) / "run")
-    groups = tmp_path / "1" / "run" / "groups" / f"step_{SAVED + 1:06}.npz"
+        shutil.copytree(one.workdir, tmp_path / "disks" / str(index) / "run")
+    groups = tmp_path / "disks" / "1" / "run" / "groups" / f"step_{SAVED + 1:06}.npz"
     with np.load(groups) as file:
         arrays = dict(file)
     np.savez(groups, **arrays | {"rewards": 1 - arrays["rewards"]})
@@ -132,14 +132,14 @@ os.chdir(os.path.join(sys.argv[4], sys.argv[1]))
 import pathlib
 from tests import runs
 from ulorl_jax.replay import replay
-replay(runs.settings({{"replay": "run/{SAVED + 1}"}}), pathlib.Path(sys.argv[4], "replay"))
+replay(runs.settings({{"replay": "run/{SAVED + 1}"}}), pathlib.Path(sys.argv[4] + "_replay"))
 """
-    both = several.start_program(tmp_path, program, 2)
+    both = several.start_program(tmp_path / "disks", program, 2)
     assert both.codes() == [1, 1]
     for index in range(2):
         said = f"process 1 has other files of run/{SAVED + 1} than process 0: groups ("
         assert said in both.said(index) and "checkpoint (" not in both.said(index)
-    assert not (tmp_path / "replay").exists()
+    assert not (tmp_path / "disks_replay").exists()
 
 
 @pytest.mark.parametrize("count", [1, 4])

@@ -254,7 +254,7 @@ class _Loop:
         try:
             restored = checkpoints.restore(like, device_state(self.at.rollout))
         except Mismatch as mismatch:
-            raise explain(mismatch) from mismatch
+            raise explain(mismatch) from None
         self.state = restored.state
         self.at.load(restored.host, restored.arrays, restored.device)
         self.clock = Clock(self.at.seconds)
