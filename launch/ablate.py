@@ -3,7 +3,8 @@
 python launch/ablate.py --config=configs/experiments/f4_mastered_tokens.py --workdir=DIR [--cells=plain] [--jobs=2]
 
 Every cell and seed is a run of launch/train.py of its own, DIR/cells/CELL/seed_N. The same command goes on where it
-was: what is finished is not run again. A run that fails does not hold up the others, but the exit status is then 1.
+was: what is finished is not run again. A run that fails, or that another process holds, does not hold up the others,
+but the exit status is then 1.
 Writes DIR/NAME.json, NAME.md and NAME.png of all that is finished; --aggregate_only does no more than that.
 """
 
@@ -64,7 +65,7 @@ def main(argv: list[str]) -> None:
     print_report(experiment, result)
     print(f"Written: {workdir / name}.json, .md and .png")
     for run, why in failed.items():
-        print(f"failed: {run}: {why}", file=sys.stderr)
+        print(f"not finished: {run}: {why}", file=sys.stderr)
     if failed:
         sys.exit(1)
     if stop.requested:

@@ -1,5 +1,6 @@
 """launch/ablate.py itself: a grid of real runs, one of which cannot begin, gone on with and aggregated."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -45,7 +46,7 @@ def folder(tmp_path_factory):
 def test_a_grid_runs_tells_what_failed_and_goes_on_without_running_again(folder):
     first = ablate(folder)
     assert first.returncode == 1, first.stderr[-2000:]
-    assert "failed: broken/seed_0: exit status 1: error: data.heldout.path='nowhere.jsonl' is no file" in first.stderr
+    assert "not finished: broken/seed_0: exit status 1: error: data.heldout.path='nowhere.jsonl' is " in first.stderr
     assert "plain/seed_0: done" in first.stdout and "Verdict: holds" in first.stdout
     grid = folder / "grid"
     run = grid / "cells" / "plain" / "seed_0"
@@ -61,6 +62,12 @@ def test_a_grid_runs_tells_what_failed_and_goes_on_without_running_again(folder)
     again = ablate(folder, "--cells=plain")
     assert again.returncode == 0 and "0 of 2 runs to do" in again.stdout, again.stderr[-2000:]
     assert (run / "metrics.jsonl").stat().st_mtime_ns == written
+
+    with open(grid / "cells" / "broken" / "seed_0.log", "ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        held_up = ablate(folder)
+    assert held_up.returncode == 1 and "Verdict: holds" in held_up.stdout
+    assert "not finished: broken/seed_0: held by another process" in held_up.stderr
 
     text = (folder / "claim.py").read_text()
     (folder / "claim.py").write_text(text.replace("sigma=0.0", "sigma=0.3"))

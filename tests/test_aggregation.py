@@ -1,14 +1,17 @@
 """From runs to numbers: against means, bands and verdicts worked out by hand."""
 
+import dataclasses
 import json
 import math
 
 import pytest
 
 from configs.experiments import base
+from tests.test_plan_inputs import write_run
 from ulorl_jax.aggregation import (
     FAILS,
     HOLDS,
+    NUMBERLESS,
     UNFINISHED,
     UNTESTABLE,
     aggregate,
@@ -27,6 +30,7 @@ ROWS = [
     {"step": 2, "time/step_s": 1.0},
     {"step": 3, "entropy/mean": 0.25, "time/step_s": 2.0},
     {"step": 4, "entropy/mean": math.nan, "time/step_s": 3.0, "heldout/sampled": 0.75},
+    {"step": 5, "loss/kl": math.inf},
 ]
 
 
@@ -49,9 +53,11 @@ def metric(column, **fields):
         (3.75 / 0.375, {"column": "time/step_s", "per": "entropy/mean"}),
         (3750.0, {"column": "time/step_s", "scale": 1e3}),
         (7.0, {"column": "measured/step_s"}),
-        (None, {"column": "ratio/clip_frac"}),
-        (None, {"column": "time/step_s", "per": "measured/nothing"}),
-        (None, {"column": "predicted/step_s"}),
+        ("none of its 6 rows has ratio/clip_frac", {"column": "ratio/clip_frac", "first": 10}),
+        ("none of its 6 rows has a finite loss/kl", {"column": "loss/kl", "first": 10}),
+        ("none of its 6 rows has loss/sl", {"column": "time/step_s", "per": "loss/sl"}),
+        ("time/step_s / measured/nothing is not finite", {"column": "time/step_s", "per": "measured/nothing"}),
+        ("predicted/step_s could not be told from the run's record", {"column": "predicted/step_s"}),
     ],
 )
 def test_a_metric_is_taken_from_the_rows_it_names(wanted, fields):
@@ -60,8 +66,9 @@ def test_a_metric_is_taken_from_the_rows_it_names(wanted, fields):
 
 
 def test_mean_deviation_and_band_over_seeds():
-    spread = over_seeds({0: 1.0, 1: 2.0, 2: 6.0, 3: None})
+    spread = over_seeds({0: 1.0, 1: 2.0, 2: 6.0, 3: "no row"})
     assert spread["values"] == {"0": 1.0, "1": 2.0, "2": 6.0, "3": None}
+    assert spread["lacking"] == {"3": "no row"}
     assert (spread["mean"], spread["low"], spread["high"]) == (3.0, 1.0, 6.0)
     assert spread["sd"] == pytest.approx(math.sqrt((4 + 1 + 9) / 2))
     assert over_seeds({0: 1.0})["sd"] is None and over_seeds({})["mean"] is None
@@ -133,6 +140,51 @@ def test_a_missing_run_leaves_a_rule_open_only_as_long_as_it_could_decide(runs):
     assert aggregate(one, {})["verdict"] == UNFINISHED
 
 
+def test_a_finished_run_without_the_number_is_told_apart_from_one_that_is_not_finished(runs, tmp_path, capsys):
+    (runs["up"][0] / "metrics.jsonl").write_text('{"step": 1, "entropy/mean": "nan"}\n{"step": 2, "other": 1.0}\n')
+    asked = experiment(it=base.rule("it rises", "up.end", "down.end", low=0.0))
+    why = "none of its 2 rows has a finite entropy/mean"
+    result = aggregate(asked, runs)
+    rule = result["rules"]["it"]
+    assert rule["values"] == {"0": None, "1": pytest.approx(0.0)} and rule["lacking"] == {"0": f"up: {why}"}
+    assert rule["holds"] is None and result["verdict"] == NUMBERLESS
+    write_report(asked, result, tmp_path, "rise")
+    print_report(asked, result)
+    for text in ((tmp_path / "rise.md").read_text(), capsys.readouterr().out):
+        assert f"up/seed_0 is finished, and has no end: {why}." in text
+    text = (tmp_path / "rise.md").read_text()
+    assert "| end | 0.2 (1 without) | 0.25 ± 0.0707 |" in text and "| none, 0 | 1 of 2 | no number |" in text
+    assert json.loads((tmp_path / "rise.json").read_text())["cells"]["up"]["metrics"]["end"]["lacking"] == {"0": why}
+
+    del runs["down"][1]  # now a run that goes on could decide
+    result = aggregate(asked, runs)
+    assert result["rules"]["it"]["lacking"] == {"0": f"up: {why}"} and result["verdict"] == UNFINISHED
+    write_report(asked, result, tmp_path, "rise")
+    assert "| none, - | 0 of 2 | open |" in (tmp_path / "rise.md").read_text()
+    del runs["up"][1]
+    write_report(asked, aggregate(asked, runs), tmp_path, "rise")
+    assert "| end | none | 0.3 |" in (tmp_path / "rise.md").read_text()
+
+
+def test_a_number_that_is_predicted_waits_for_the_run_it_is_predicted_from(tmp_path):
+    folders = [write_run(tmp_path / name) for name in ("up", "down")]
+    for folder in folders:
+        config = json.loads((folder / "config.json").read_text())
+        config["rollout"] |= {"refill": "step", "recompute_every": 1}
+        (folder / "config.json").write_text(json.dumps(config))
+    asked = experiment(it=base.rule("", "down.end", low=0.0))
+    metrics = {"start": metric("measured/step_s"), "end": metric("predicted/step_s", per="measured/step_s")}
+    asked = dataclasses.replace(asked, seeds=(0,), predict_from="up", metrics=metrics, panels={})
+    waits = aggregate(asked, {"down": {0: folders[1]}})
+    down = waits["cells"]["down"]["metrics"]
+    assert (
+        down["start"]["values"] == {"0": pytest.approx(1.4)} and down["end"]["values"] == down["end"]["lacking"] == {}
+    )
+    assert waits["verdict"] == UNFINISHED
+    there = aggregate(asked, {"up": {0: folders[0]}, "down": {0: folders[1]}})
+    assert there["cells"]["down"]["metrics"]["end"]["mean"] > 0 and there["verdict"] == HOLDS
+
+
 @pytest.mark.parametrize(
     ("conditions", "claims", "wanted"),
     [
@@ -144,11 +196,25 @@ def test_a_missing_run_leaves_a_rule_open_only_as_long_as_it_could_decide(runs):
         ([False], [False], UNTESTABLE),
         ([False], [None], UNTESTABLE),
         ([True], [], UNFINISHED),
+        ([True], [NUMBERLESS, True], NUMBERLESS),
+        ([NUMBERLESS], [False], NUMBERLESS),
+        ([True], [NUMBERLESS, False], FAILS),
+        ([True], [NUMBERLESS, None], UNFINISHED),
+        ([False], [NUMBERLESS], UNTESTABLE),
     ],
 )
 def test_a_claim_holds_where_conditions_and_all_its_rules_do(conditions, claims, wanted):
     rules = [("condition", holds) for holds in conditions] + [("claim", holds) for holds in claims]
-    assert verdict({str(i): {"role": role, "holds": holds} for i, (role, holds) in enumerate(rules)}) == wanted
+    judged = {
+        str(i): {
+            "role": role,
+            "holds": None if holds == NUMBERLESS else holds,
+            "values": {"0": None},
+            "lacking": {"0": "no row"} if holds == NUMBERLESS else {},
+        }
+        for i, (role, holds) in enumerate(rules)
+    }
+    assert verdict(judged) == wanted
 
 
 def test_json_table_and_picture_say_what_was_aggregated(runs, tmp_path, capsys):

@@ -95,7 +95,7 @@ def test_a_run_begins_after_the_one_it_needs_and_never_when_that_failed(make_run
     broken = make_run("broken", fails=1)
     left = make_run("left", after=broken)
     failed = go(broken, left, jobs=2)
-    assert failed["left"] == "not begun: broken failed" and not left.folder.exists()
+    assert failed["left"] == "not begun: it needs broken" and not left.folder.exists()
 
 
 def test_no_more_than_so_many_run_at_a_time(make_run, monkeypatch):
@@ -127,14 +127,18 @@ def test_infinite_settings_are_the_same_when_they_are_read_back(make_run):
     refuse_changed([run])
 
 
-def test_a_run_that_goes_on_in_another_process_is_refused(make_run):
-    run = make_run("run")
-    run.folder.parent.mkdir()
-    with open(run.log, "ab") as other:
+def test_a_run_that_another_process_holds_is_told_and_left_to_it_and_the_others_go_on(make_run, capfd):
+    held, free = make_run("held"), make_run("free")
+    needs = make_run("needs", after=held)
+    held.folder.parent.mkdir()
+    with open(held.log, "ab") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(ValueError, match="run goes on in another process"):
-            go(run)
-    assert go(run) == {}
+        failed = go(held, needs, free)
+    assert free.finished and not held.folder.exists() and not needs.folder.exists()
+    assert failed["held"].startswith(f"held by another process, which has {held.log} open; once that has ended")
+    assert failed["needs"] == "not begun: it needs held" and len(failed) == 2
+    assert "held: held by another process" in capfd.readouterr().out
+    assert go(held, needs, free) == {} and held.finished and needs.finished
 
 
 def test_asked_to_stop_all_runs_save_and_none_is_begun(make_run):

@@ -17,8 +17,8 @@ import pytest
 from tests import runs
 from ulorl_jax import loop, mesh
 from ulorl_jax.footprint import memory_terms
-from ulorl_jax.io.recorded_groups import recorded_steps
-from ulorl_jax.io.traces import read_trace, traced_steps
+from ulorl_jax.io.step_files import GROUPS, LENGTHS, TRACES
+from ulorl_jax.io.traces import read_trace
 from ulorl_jax.loop import run
 from ulorl_jax.parts import make_parts
 from ulorl_jax.replay import replay
@@ -143,7 +143,7 @@ def test_a_trace_shows_whole_groups_with_what_the_update_saw_of_their_tokens(mix
     _, workdir = mixed
     seen, fresh, policy_step = set(), [], 0
     for row in runs.rows(workdir)[1:]:
-        samples = read_trace(workdir, row["step"]) if row["step"] in traced_steps(workdir) else []
+        samples = read_trace(workdir, row["step"]) if row["step"] in TRACES.steps(workdir) else []
         sizes = Counter(sample["group"] for sample in samples)
         assert set(sizes.values()) <= {runs.SMALL["rollout.samples_per_prompt"]} and not sizes.keys() & seen
         seen |= sizes.keys()
@@ -178,7 +178,7 @@ def test_a_trace_shows_whole_groups_with_what_the_update_saw_of_their_tokens(mix
 @pytest.mark.slow
 def test_a_replay_tells_what_another_loss_would_have_done_and_changes_nothing_else(mixed, tmp_path, capsys):
     overrides, workdir = mixed
-    step = max(step for step in recorded_steps(workdir) if step - 1 in runs.checkpoint_steps(workdir))
+    step = max(step for step in GROUPS.steps(workdir) if step - 1 in runs.checkpoint_steps(workdir))
     (was,) = [row for row in runs.rows(workdir) if row["step"] == step]
     before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
     changes = {"replay": f"{workdir}/{step}", "loss.sigma": 1e9, "loss.importance": "sais"}
@@ -195,7 +195,7 @@ def test_a_replay_tells_what_another_loss_would_have_done_and_changes_nothing_el
 
 def test_what_cannot_be_replayed_is_refused_with_what_can(mixed, tmp_path):
     overrides, workdir = mixed
-    possible = [step for step in recorded_steps(workdir) if step - 1 in runs.checkpoint_steps(workdir)]
+    possible = [step for step in GROUPS.steps(workdir) if step - 1 in runs.checkpoint_steps(workdir)]
     shown = f"it can replay {', '.join(map(str, possible))}. A run with groups_every=1 records"
     for text, changes, error in (
         ("12", {}, "such as runs/tiny/81; got '12'"),
@@ -212,6 +212,56 @@ def test_what_cannot_be_replayed_is_refused_with_what_can(mixed, tmp_path):
     with pytest.raises(ValueError, match=f"not have a checkpoint of step {possible[-1] - 1} any more; it can replay"):
         replay(runs.settings(overrides | {"replay": f"{copy}/{possible[-1]}"}), tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "error"),
+    [
+        (
+            {},
+            {"rollout.pages.count": 48, "rollout.pages.size": 16},
+            "has a kept KV cache of 24 slots of 48 tokens, dense (kv=keep, recompute_every=1), the config wants "
+            "24 slots of 48 tokens, in 48 pages of 16 tokens of dtype 'model' (kv=keep, recompute_every=1); set the",
+        ),
+        (
+            {"rollout.pages.count": 48, "rollout.pages.size": 16},
+            {"rollout.slots": 16, "rollout.pages.count": 56},
+            "has a kept KV cache of 24 slots of 48 tokens, in 48 pages of 16 tokens of dtype 'model' (kv=keep, "
+            "recompute_every=1), the config wants 16 slots of 48 tokens, in 56 pages of 16 tokens",
+        ),
+        ({}, {"rollout.kv": "recompute"}, "the config wants no slots (kv=recompute, recompute_every=1); set the"),
+        (
+            {},
+            {"model.dtype": "bfloat16"},
+            "has a kept KV cache of another mesh, model.dtype or kind of device (.cache.k",
+        ),
+    ],
+)
+def test_a_kept_cache_of_another_layout_is_refused_with_both_and_what_to_do(tmp_path, start, first, then, error):
+    workdir = tmp_path / "run"
+    begun = start | {"rollout.kv": "keep", "steps": 1, "data.heldout_rows": 1, "evaluation.greedy": False} | first
+    run(make_parts(runs.settings(begun), workdir))
+    with pytest.raises(ValueError, match=re.escape(error)) as caught:
+        run(make_parts(runs.settings(begun | then), workdir))
+    advice = f"another --workdir, warm_start.steps=0 and warm_start.checkpoint={workdir}"
+    assert str(caught.value).endswith(advice) and "\n" not in str(caught.value)
+
+
+def test_resumed_from_an_older_checkpoint_a_run_keeps_no_file_of_the_steps_after_it(mixed, tmp_path):
+    overrides, workdir = mixed
+    copy = shutil.copytree(workdir, tmp_path / "run")
+    for step in runs.checkpoint_steps(copy):
+        if step > 4:
+            shutil.rmtree(copy / "checkpoints" / str(step))
+    kinds = (TRACES, LENGTHS, GROUPS)
+    there = [files.steps(copy) for files in kinds]
+    assert all(min(steps) <= 4 < max(steps) for steps in there)
+    with pytest.raises(ValueError, match="is of another model: .*seed is 0, want 1.*; use the config") as caught:
+        run(make_parts(runs.settings(overrides | {"seed": 1}), copy))
+    assert caught.value.__cause__ is None and [files.steps(copy) for files in kinds] == there  # nothing is touched
+    run(make_parts(runs.settings(overrides | {"steps": 4}), copy))
+    assert [files.steps(copy) for files in kinds] == [[step for step in steps if step <= 4] for steps in there]
+    assert [row["step"] for row in runs.rows(copy)] == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.slow

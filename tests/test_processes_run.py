@@ -20,6 +20,7 @@ SETTINGS = {
     "verify.kind": "rules",
     "verify.overlap": True,
     "checkpoint.every": SAVED,
+    "groups_every": 1,
 }
 SETTINGS |= {"evaluation.every": 8, "evaluation.greedy": False, "data.heldout_rows": 4, "mesh.fsdp": -1}
 
@@ -43,8 +44,10 @@ def two(tmp_path_factory, one):
     def is_a_step_further() -> bool:
         return SAVED in runs.checkpoint_steps(workdir) and runs.num_rows(workdir) > SAVED + 1
 
-    runs.wait_for(is_a_step_further, both.processes[0], f"step {SAVED + 1}")
-    both.kill(1)
+    try:
+        runs.wait_for(is_a_step_further, both.processes[0], f"step {SAVED + 1}")
+    finally:
+        both.kill(1)
     began = time.monotonic()
     codes = both.codes()
     for step in runs.checkpoint_steps(workdir):
@@ -101,6 +104,42 @@ def test_when_one_is_killed_the_other_ends_with_its_name_within_a_minute(two):
         f"error: {two.both.name(1)} has given no sign of life for 30 s; a run needs all of its processes: start them "
     )
     assert gone + "again with the same command, and it goes on from its last checkpoint\n" in two.both.said(0)
+
+
+def test_two_processes_replay_a_step_of_a_run_as_one_process_took_it(tmp_path, one):
+    replay = one.overrides | {"replay": f"{one.workdir}/{SAVED + 1}"}
+    both = several.start_run(tmp_path / "replay", replay, 2)
+    assert both.codes() == [0, 0], both.said(0) + both.said(1)
+    (recorded,) = [row for row in runs.rows(one.workdir) if row["step"] == SAVED + 1]
+    (row,) = runs.rows(tmp_path / "replay")
+    assert row["train/updates"] == 1 and row["policy/step"] == recorded["policy/step"]
+    for name in ("loss/policy", "train/grad_norm", "entropy/mean", "ratio/mean", "mismatch/kl", "pack/fill"):
+        assert row[name] == pytest.approx(recorded[name], rel=1e-4, abs=1e-6), name
+    summary = runs.summary(tmp_path / "replay")
+    assert summary["config changed"] == {} and summary["groups"] == recorded["groups/informative"]
+    assert "train/grad_norm" in both.said(0, "out") and "train/grad_norm" not in both.said(1, "out")
+
+
+def test_processes_that_do_not_read_the_same_groups_are_refused(tmp_path, one):
+    for index in range(2):  # a folder of the same name, on a disk of its own
+        shutil.copytree(one.workdir, tmp_path / "disks" / str(index) / "run")
+    groups = tmp_path / "disks" / "1" / "run" / "groups" / f"step_{SAVED + 1:06}.npz"
+    with np.load(groups) as file:
+        arrays = dict(file)
+    np.savez(groups, **arrays | {"rewards": 1 - arrays["rewards"]})
+    program = f"""
+os.chdir(os.path.join(sys.argv[4], sys.argv[1]))
+import pathlib
+from tests import runs
+from ulorl_jax.replay import replay
+replay(runs.settings({{"replay": "run/{SAVED + 1}"}}), pathlib.Path(sys.argv[4] + "_replay"))
+"""
+    both = several.start_program(tmp_path / "disks", program, 2)
+    assert both.codes() == [1, 1]
+    for index in range(2):
+        said = f"process 1 has other files of run/{SAVED + 1} than process 0: groups ("
+        assert said in both.said(index) and "checkpoint (" not in both.said(index)
+    assert not (tmp_path / "disks_replay").exists()
 
 
 @pytest.mark.parametrize("count", [1, 4])

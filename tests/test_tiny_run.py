@@ -8,7 +8,7 @@ import pytest
 
 from tests import runs
 from tests.report.recorded import unpack
-from ulorl_jax.io.recorded_groups import recorded_steps
+from ulorl_jax.io.step_files import GROUPS
 from ulorl_jax.loop import run
 from ulorl_jax.parts import make_parts
 from ulorl_jax.report.page import write_report
@@ -127,7 +127,7 @@ def test_a_finished_run_started_again_gives_the_same_summary_and_with_more_steps
 
 @pytest.mark.slow
 def test_a_replayed_step_gives_the_very_loss_and_gradient_norm_that_the_run_wrote_down(finished, task, tmp_path):
-    step = next(number for number in recorded_steps(finished)[::-1] if number - 1 in runs.checkpoint_steps(finished))
+    step = next(number for number in GROUPS.steps(finished)[::-1] if number - 1 in runs.checkpoint_steps(finished))
     replayed = tmp_path / "replay"
     changes = task | {"replay": f"{finished}/{step}", "warm_start.steps": 0}  # nothing but the update is done
     summary = runs.run(replayed, changes)

@@ -115,6 +115,17 @@ def test_what_was_trained_is_taken_again_for_the_same_weights_wherever_they_lie_
     assert "made with other settings (they differ in: warm_start)" in error
 
 
+def test_a_warm_start_that_was_made_is_read_from_a_folder_that_nobody_may_write_to(tmp_path, task):
+    trained = start(tmp_path / "run", task | STEPS)
+    shared = tmp_path / "run" / "warm_start"
+    times = {path: path.stat().st_mtime_ns for path in [shared, *shared.rglob("*")]}
+    assert_equal(start(tmp_path / "run", task | STEPS), trained)
+    assert_equal(start(tmp_path / "other", task | {"warm_start.checkpoint": str(shared)}), trained)
+    assert {path: path.stat().st_mtime_ns for path in [shared, *shared.rglob("*")]} == times
+    error = refused(tmp_path / "run", task | STEPS | {"model.rope_theta": 5e5})
+    assert f"{shared} holds weights made with other settings (they differ in: model.rope_theta)" in error
+
+
 @pytest.mark.parametrize("to", ["hf", "orbax"])
 def test_weights_of_another_network_are_refused_with_every_field_that_differs(tmp_path, task, to):
     folder, _ = write(tmp_path / "weights", task, to=to)

@@ -26,8 +26,9 @@ from ulorl_jax.plan_inputs import from_run
 from ulorl_jax.planning import Schedule, plan
 from ulorl_jax.rollout.segments import CONTINUOUS
 
-HOLDS, FAILS, UNTESTABLE, UNFINISHED = (
+HOLDS, FAILS, UNTESTABLE, UNFINISHED, NUMBERLESS = (
     "holds", "does not hold at this scale", "not testable at this scale", "unfinished",
+    "open: all runs are finished, and some lack a number that decides",
 )  # fmt: skip
 SIMULATED_STEPS = 200
 Runs = Mapping[str, Mapping[int, Path]]  # cell, seed -> the folder of a run that ended
@@ -42,9 +43,8 @@ def aggregate(experiment: ExperimentSettings, runs: Runs) -> dict[str, Any]:
       runs: those that ended; a cell may lack some of its seeds, or all.
 
     Returns:
-      As JSON: "cells", of each its "metrics" (each with "values" by seed, "mean", "sd" (n - 1; None of one seed), "low"
-      and "high", the band of the seeds) and "curves" (each with "steps", and of every step "mean", "low" and "high"
-      over the seeds that have it); "rules", see `judge_rule`; "verdict"; "seeds" that were wanted.
+      As JSON: "cells", of each its "metrics" (see `over_seeds`) and "curves" (see `curve_over_seeds`); "rules", see
+      `judge_rule`; "verdict"; "seeds" that were wanted.
 
     Raises:
       ValueError: a run's files cannot be read, or are too short for a figure that is measured or predicted.
@@ -53,11 +53,16 @@ def aggregate(experiment: ExperimentSettings, runs: Runs) -> dict[str, Any]:
         (cell, seed): read_metrics(folder / "metrics.jsonl") for cell, of in runs.items() for seed, folder in of.items()
     }
     figures = _figures(experiment, runs)
+    sources = runs.get(experiment.predict_from, {})  # a number that is predicted waits for the run it is predicted from
     cells: dict[str, Any] = {}
     for cell in experiment.cells:
         seeds = sorted(runs.get(cell, {}))
         values = {
-            name: {seed: reduce_rows(rows[cell, seed], figures.get((cell, seed), {}), metric) for seed in seeds}
+            name: {
+                seed: reduce_rows(rows[cell, seed], figures.get((cell, seed), {}), metric)
+                for seed in seeds
+                if seed in sources or not metric.predicted
+            }
             for name, metric in experiment.metrics.items()
         }
         curves = {panel.curve for panel in experiment.panels.values() if panel.curve}
@@ -69,7 +74,7 @@ def aggregate(experiment: ExperimentSettings, runs: Runs) -> dict[str, Any]:
     return {"verdict": verdict(rules), "rules": rules, "cells": cells, "seeds": list(experiment.seeds)}
 
 
-def reduce_rows(rows: list[dict[str, Any]], figures: Mapping[str, float], metric: MetricSettings) -> float | None:
+def reduce_rows(rows: list[dict[str, Any]], figures: Mapping[str, float], metric: MetricSettings) -> float | str:
     """One number of a run.
 
     Args:
@@ -78,35 +83,42 @@ def reduce_rows(rows: list[dict[str, Any]], figures: Mapping[str, float], metric
       metric: which, of which rows.
 
     Returns:
-      The number, or None where the run has no finite one.
+      The number, or why the run has none that is finite.
     """
 
-    def take(column: str) -> float:
+    def take(column: str) -> float | str:
         if column.startswith((MEASURED, PREDICTED)):
-            return figures.get(column, math.nan)
-        found = [row[column] for row in rows if column in row and math.isfinite(row[column])]
+            value = figures.get(column, math.nan)
+            return value if math.isfinite(value) else f"{column} could not be told from the run's record"
+        there = [row[column] for row in rows if column in row]
+        found = [value for value in there if math.isfinite(value)]
+        if not found:
+            return f"none of its {len(rows)} rows has {'a finite ' if there else ''}{column}"
         found = found[: metric.first] if metric.first else found[-metric.last :]  # [-0:] is all
-        return float(_REDUCE[metric.reduce](found)) if found else math.nan
+        return float(_REDUCE[metric.reduce](found))
 
-    value = metric.scale * take(metric.column)
-    if metric.per:
-        divisor = take(metric.per)
-        value = value / divisor if divisor else math.nan
-    return value if math.isfinite(value) else None
+    value, divisor = take(metric.column), take(metric.per) if metric.per else 1.0
+    if isinstance(value, str) or isinstance(divisor, str):
+        return value if isinstance(value, str) else divisor
+    value = metric.scale * value / divisor if divisor else math.nan
+    return value if math.isfinite(value) else f"{metric.column} / {metric.per} is not finite"
 
 
-def over_seeds(values: Mapping[int, float | None]) -> dict[str, Any]:
-    """Mean, standard deviation and band of a metric; runs that have none are left out.
+def over_seeds(values: Mapping[int, float | str]) -> dict[str, Any]:
+    """Mean, standard deviation and band of a metric; runs that have none are left out, and named.
 
     Args:
-      values: by seed.
+      values: by seed, the number of a finished run or why it has none.
 
     Returns:
-      "values" (by seed, as text: JSON's keys are), "mean", "sd" (of n - 1), "low", "high"; None where too few.
+      "values" (by seed, as text: JSON's keys are; None where there is none) and "lacking" (why not, of those), "mean",
+      "sd" (of n - 1), "low", "high"; None where too few.
     """
-    found = [value for value in values.values() if value is not None]
+    numbers = {str(seed): None if isinstance(value, str) else value for seed, value in values.items()}
+    found = [value for value in numbers.values() if value is not None]
     return {
-        "values": {str(seed): value for seed, value in values.items()},
+        "values": numbers,
+        "lacking": {str(seed): value for seed, value in values.items() if isinstance(value, str)},
         "mean": float(np.mean(found)) if found else None,
         "sd": float(np.std(found, ddof=1)) if len(found) > 1 else None,
         "low": min(found) if found else None,
@@ -146,21 +158,30 @@ def judge_rule(rule: RuleSettings, cells: Mapping[str, Any], seeds: tuple[int, .
       seeds: of the experiment.
 
     Returns:
-      "says", "role", "values" (difference or ratio by seed, None where a run is not there), "wanted" in words,
-      "seeds_holding", "seeds_wanted", and "holds": True, False, or None as long as missing runs could decide it.
+      "says", "role", "values" (difference or ratio by seed, or None), "lacking" (by seed, why finished runs have none;
+      where a value is None for another reason, a run is not finished), "wanted" in words, "seeds_holding",
+      "seeds_wanted", and "holds": True, False, or None as long as the values that are None could decide it.
     """
     left, right = operand(rule.left), operand(rule.right)
 
-    def side(of: float | tuple[str, str], seed: int) -> float | None:
-        return cells[of[0]]["metrics"][of[1]]["values"].get(str(seed)) if isinstance(of, tuple) else of
+    def side(of: float | tuple[str, str], seed: str) -> tuple[float | None, str]:
+        """The number, and why a finished run has none."""
+        if not isinstance(of, tuple):
+            return of, ""
+        metric = cells[of[0]]["metrics"][of[1]]
+        return metric["values"].get(seed), f"{of[0]}: {metric['lacking'][seed]}" if seed in metric["lacking"] else ""
 
     values: dict[str, float | None] = {}
-    for seed in seeds:
-        a, b = side(left, seed), side(right, seed)
-        if a is None or b is None or (rule.relation == RATIO and b == 0):
-            values[str(seed)] = None
-        else:
-            values[str(seed)] = a / b if rule.relation == RATIO else a - b
+    lacking: dict[str, str] = {}
+    for seed in map(str, seeds):
+        (a, why_a), (b, why_b) = side(left, seed), side(right, seed)
+        values[seed] = None
+        if why := why_a or why_b:
+            lacking[seed] = why
+        elif rule.relation == RATIO and b == 0:
+            lacking[seed] = f"the divisor {rule.right} is 0"
+        elif a is not None and b is not None:
+            values[seed] = a / b if rule.relation == RATIO else a - b
     wanted = rule.seeds or len(seeds)
     holding = sum(value is not None and rule.low <= value <= rule.high for value in values.values())
     missing = sum(value is None for value in values.values())
@@ -170,6 +191,7 @@ def judge_rule(rule: RuleSettings, cells: Mapping[str, Any], seeds: tuple[int, .
         "role": rule.role,
         "wanted": f"{_compared(rule)} {_interval(rule)}" + (f" in {rule.seeds} seeds" if rule.seeds else ""),
         "values": values,
+        "lacking": lacking,
         "seeds_holding": holding,
         "seeds_wanted": wanted,
         "holds": holds,
@@ -184,17 +206,24 @@ def verdict(rules: Mapping[str, Mapping[str, Any]]) -> str:
 
     Returns:
       UNTESTABLE where a condition of the test is not met, FAILS where a rule of the claim does not hold, UNFINISHED as
-      long as runs are missing that could decide, else HOLDS.
+      long as runs are missing that could decide, NUMBERLESS where finished runs lack numbers that could, else HOLDS.
     """
+    open_rules = [rule for rule in rules.values() if rule["holds"] is None]
+    still_open = NUMBERLESS if open_rules and not any(map(waits_for_runs, open_rules)) else UNFINISHED
     conditions = [rule["holds"] for rule in rules.values() if rule["role"] == CONDITION]
     claims = [rule["holds"] for rule in rules.values() if rule["role"] != CONDITION]
     if False in conditions:
         return UNTESTABLE
     if None in conditions or not claims:
-        return UNFINISHED
+        return still_open
     if False in claims:
         return FAILS
-    return UNFINISHED if None in claims else HOLDS
+    return still_open if None in claims else HOLDS
+
+
+def waits_for_runs(rule: Mapping[str, Any]) -> bool:
+    """Whether a rule, of `judge_rule`, has seeds whose runs are not finished."""
+    return any(value is None and seed not in rule["lacking"] for seed, value in rule["values"].items())
 
 
 def _compared(rule: RuleSettings) -> str:

@@ -28,6 +28,11 @@ class MetricSettings:
     last: int
     reduce: str
 
+    @property
+    def predicted(self) -> bool:
+        """Whether the planner has a part in it."""
+        return any(column.startswith(PREDICTED) for column in (self.column, self.per))
+
 
 @dataclasses.dataclass(frozen=True)
 class PanelSettings:

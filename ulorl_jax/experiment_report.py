@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ulorl_jax.aggregation import waits_for_runs
 from ulorl_jax.experiment import ExperimentSettings
 from ulorl_jax.io.experiment_picture import plot_experiment
 from ulorl_jax.io.files import write_atomically
 from ulorl_jax.io.progress import format_number
 from ulorl_jax.io.tables import markdown_table, print_table
 
-_SEEN = {True: "yes", False: "no", None: "open"}
+_SEEN = {True: "yes", False: "no"}
 
 
 def write_report(experiment: ExperimentSettings, result: Mapping[str, Any], workdir: Path, name: str) -> None:
@@ -47,6 +48,8 @@ def print_report(experiment: ExperimentSettings, result: Mapping[str, Any]) -> N
     print_table("Mean and standard deviation over seeds", rows, {name: name for name in rows[0]})
     if rules := _rules(result):
         print_table("What must be seen", rules, {name: name for name in rules[0]})
+    for line in _lacking(result):
+        print(line)
     print(f"Verdict: {result['verdict']}")
 
 
@@ -59,6 +62,7 @@ def _markdown(experiment: ExperimentSettings, result: Mapping[str, Any], name: s
         f"Seeds {', '.join(map(str, result['seeds']))}; mean and standard deviation over them.",
         markdown_table(_cells(result)),
         *([markdown_table(rules)] if rules else []),
+        *_lacking(result),
         f"**Verdict: {result['verdict']}**",
         f"![{name}]({name}.png)",
     ]
@@ -80,16 +84,32 @@ def _rules(result: Mapping[str, Any]) -> list[dict[str, str]]:
         {
             "rule": rule["says"] + (" (condition)" if rule["role"] == "condition" else ""),
             "wanted": rule["wanted"],
-            "by seed": ", ".join("-" if v is None else format_number(v) for v in rule["values"].values()),
+            "by seed": ", ".join(
+                "none" if seed in rule["lacking"] else "-" if v is None else format_number(v)
+                for seed, v in rule["values"].items()
+            ),
             "seeds": f"{rule['seeds_holding']} of {len(rule['values'])}",
-            "seen": _SEEN[rule["holds"]],
+            "seen": _SEEN.get(rule["holds"], "open" if waits_for_runs(rule) else "no number"),
         }
         for rule in result["rules"].values()
     ]
 
 
+def _lacking(result: Mapping[str, Any]) -> list[str]:
+    """A line for each number that a finished run does not have, with the reason."""
+    return [
+        f"{cell}/seed_{seed} is finished, and has no {name}: {why}."
+        for cell, of in result["cells"].items()
+        for name, metric in of["metrics"].items()
+        for seed, why in metric["lacking"].items()
+    ]
+
+
 def _spread(metric: Mapping[str, Any]) -> str:
+    """Mean and deviation; "-" where no run is finished, "none" where those that are do not have the number."""
+    lacking = len(metric["lacking"])
     if metric["mean"] is None:
-        return "-"
+        return "none" if lacking else "-"
     mean = format_number(metric["mean"])
-    return mean if metric["sd"] is None else f"{mean} ± {format_number(metric['sd'])}"
+    spread = mean if metric["sd"] is None else f"{mean} ± {format_number(metric['sd'])}"
+    return f"{spread} ({lacking} without)" if lacking else spread

@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ulorl_jax.io.checkpoints import Mismatch
 from ulorl_jax.io.samples import decode_samples, encode_samples
 from ulorl_jax.judging import Judging
 from ulorl_jax.rollout.decoding import compiled_programs
@@ -26,6 +27,9 @@ from ulorl_jax.rollout.segments import SegmentRollout
 from ulorl_jax.settings import Settings
 from ulorl_jax.types import LIMIT, Sample, Verdict
 from ulorl_jax.weights import fingerprint as network_fingerprint
+
+# Of the fingerprint, what a kept cache adds.
+_KEPT = ("kv", "slots", "context_limit", "pages.count", "pages.size", "pages.dtype", "recompute_every")
 
 
 @dataclasses.dataclass
@@ -177,6 +181,42 @@ def fingerprint(settings: Settings, prompts: str, eos_ids: Sequence[int]) -> dic
         # Only where it says something: older checkpoints do not know it.
         | ({"recompute_every": s.rollout.recompute_every} if s.rollout.recompute_every > 1 else {})
     )
+
+
+def explain(mismatch: Mismatch) -> ValueError:
+    """The same in words of the config where a kept cache is all that does not fit.
+
+    Args:
+      mismatch: of a checkpoint with this run's `fingerprint` and `device_state`.
+
+    Returns:
+      What to raise.
+    """
+    if mismatch.what == "device":
+        # What decides it besides the fingerprint; the arrays say which.
+        differ = f"of another mesh, model.dtype or kind of device ({mismatch.rows})"
+        back = "go on with those it was saved with"
+    elif set(mismatch.names) <= set(_KEPT):
+        differ = f"of {_cache(mismatch.got)}, the config wants {_cache(mismatch.want)}"
+        back = "set the rollout.* that differ back"
+    else:
+        return mismatch
+    return ValueError(
+        f"checkpoint {mismatch.directory} has a kept KV cache {differ}; {back}, or begin a run with its weights: "
+        f"another --workdir, warm_start.steps=0 and warm_start.checkpoint={mismatch.directory.parent.parent}"
+    )
+
+
+def _cache(fingerprint: dict[str, Any]) -> str:
+    """What a run keeps of it, in words."""
+    policy = f"kv={fingerprint['kv']}, recompute_every={fingerprint.get('recompute_every', 1)}"
+    if "slots" not in fingerprint:
+        return f"no slots ({policy})"
+    slots = f"{fingerprint['slots']} slots of {fingerprint['context_limit']} tokens"
+    if "pages.count" not in fingerprint:
+        return f"{slots}, dense ({policy})"
+    count, size, dtype = (fingerprint[f"pages.{name}"] for name in ("count", "size", "dtype"))
+    return f"{slots}, in {count} pages of {size} tokens of dtype {dtype!r} ({policy})"
 
 
 def device_state(rollout: SegmentRollout) -> Any:

@@ -81,7 +81,8 @@ def refuse_changed(runs: Sequence[GridRun]) -> None:
 def run_grid(runs: Sequence[GridRun], jobs: int, title: str, stop: StopRequest) -> dict[str, str]:
     """Runs what is not finished, in the order given, several at a time; one that fails does not hold up the others.
 
-    A run that was killed goes on where it was, for launch/train.py does. Asked to stop, all that go on are, and save.
+    A run that was killed goes on where it was, for launch/train.py does. One that goes on in another process is left
+    to it. Asked to stop, all that go on are, and save.
 
     Args:
       runs: each after the one it needs.
@@ -90,10 +91,10 @@ def run_grid(runs: Sequence[GridRun], jobs: int, title: str, stop: StopRequest) 
       stop: SIGTERM or Ctrl-C.
 
     Returns:
-      Why, by name, of every run that failed or that could not begin.
+      Why, by name, of every run that failed, could not begin or is held by another process.
 
     Raises:
-      ValueError: a run was begun with other settings, or goes on in another process.
+      ValueError: a run was begun with other settings.
     """
     refuse_changed(runs)
     waiting = [run for run in runs if not run.finished]
@@ -106,10 +107,17 @@ def run_grid(runs: Sequence[GridRun], jobs: int, title: str, stop: StopRequest) 
         while (waiting or going) and not stop:
             for run in [run for run in waiting if run.after is not None and run.after.name in failed]:
                 waiting.remove(run)
-                failed[run.name] = f"not begun: {run.after.name if run.after else ''} failed"
+                failed[run.name] = f"not begun: it needs {run.after.name if run.after else ''}"
             for run in [run for run in waiting if run.after is None or run.after.finished][: jobs - len(going)]:
                 waiting.remove(run)
-                going[run] = _start(run)
+                process = _start(run)
+                if process is not None:
+                    going[run] = process
+                    continue
+                failed[run.name] = (
+                    f"held by another process, which has {run.log} open; once that has ended the same command goes on"
+                )
+                progress.note(f"{run.name}: {failed[run.name]}")
             time.sleep(POLL_S)
             for run, process in list(going.items()):
                 if process.poll() is None:
@@ -128,16 +136,15 @@ def run_grid(runs: Sequence[GridRun], jobs: int, title: str, stop: StopRequest) 
     return failed
 
 
-def _start(run: GridRun) -> subprocess.Popen[bytes]:
+def _start(run: GridRun) -> subprocess.Popen[bytes] | None:
+    """Its process; None where another one holds it."""
     run.folder.parent.mkdir(parents=True, exist_ok=True)
     with open(run.log, "ab") as log:
         # The run has the log open, and so the lock, as long as it lives: also when this process is killed.
         try:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ValueError(
-                f"{run.name} goes on in another process (it holds {run.log}); wait for it, or end it"
-            ) from error
+        except BlockingIOError:
+            return None
         write_atomically(_asked_path(run), json.dumps(run.asked, indent=2) + "\n")
         log.write(f"$ {' '.join(run.command)}\n".encode())
         log.flush()

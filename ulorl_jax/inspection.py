@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ulorl_jax.io.step_files import TRACES
 from ulorl_jax.io.trace_view import of_group, print_sample, print_samples
-from ulorl_jax.io.traces import ranges, read_trace, traced_steps
+from ulorl_jax.io.traces import ranges, read_trace
 from ulorl_jax.report.pieces import tokenizer_of
 from ulorl_jax.weights import read_json
 
@@ -23,7 +24,7 @@ def show(run: Path, step: int | None, sample: int | None) -> None:
     """
     if not (run / "config.json").is_file():
         raise ValueError(f"{run} is not the folder of a run of launch/train.py: it has no config.json")
-    steps = traced_steps(run)
+    steps = TRACES.steps(run)
     if not steps:
         written = read_json(run / "config.json").get("traces_per_step")
         why = "it ran with traces_per_step=0" if written == 0 else "no group has been released yet"

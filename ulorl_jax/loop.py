@@ -20,13 +20,14 @@ from ulorl_jax.capacity import check_memory, describe_start, explaining_exhausti
 from ulorl_jax.clock import Clock, StopRequest
 from ulorl_jax.evaluate import evaluate
 from ulorl_jax.footprint import GIB, memory_terms
-from ulorl_jax.frontier import Frontier, device_state, fingerprint
+from ulorl_jax.frontier import Frontier, device_state, explain, fingerprint
 from ulorl_jax.io.checkpoint_reader import saved_steps
-from ulorl_jax.io.checkpoints import Checkpoints
+from ulorl_jax.io.checkpoints import Checkpoints, Mismatch
 from ulorl_jax.io.files import write_atomically
 from ulorl_jax.io.metrics import Metrics
 from ulorl_jax.io.progress import Progress
 from ulorl_jax.io.recorded_groups import write_groups
+from ulorl_jax.io.step_files import remove_after
 from ulorl_jax.io.traces import TracedSample, write_lengths, write_trace
 from ulorl_jax.judging import Judging
 from ulorl_jax.mesh import reshard
@@ -81,8 +82,9 @@ def _run(loop: _Loop) -> dict[str, Any]:
         resumed = loop.restore(checkpoints)
         if not resumed and not loop.start(stop):
             return {"stopped": stop.requested}
+        began_at = loop.at.step if resumed else -1
         with (
-            Metrics(parts.workdir, after_step=loop.at.step if resumed else -1, silent=not is_first()) as metrics,
+            Metrics(parts.workdir, after_step=began_at, silent=not is_first()) as metrics,
             Progress(
                 s.steps, f"UloRL, M = {s.rollout.segments}", start=loop.at.step, silent=not is_first()
             ) as progress,
@@ -90,6 +92,7 @@ def _run(loop: _Loop) -> dict[str, Any]:
             loop.note = progress.note
             # Only now: a start that was refused has not touched the record of the run that is there.
             if is_first():
+                remove_after(parts.workdir, began_at)
                 write_atomically(parts.workdir / "config.json", json.dumps(dataclasses.asdict(s), indent=2) + "\n")
             if dropped := {why: n for why, n in parts.prompts.counts.items() if n and why != "kept"}:
                 progress.note(f"training questions left out: {dropped}, for example {parts.prompts.examples}")
@@ -248,7 +251,10 @@ class _Loop:
         if checkpoints.latest_step() is None:
             return False
         like = state_structs(self.settings.model, self.parts.optimizer, self.parts.training)
-        restored = checkpoints.restore(like, device_state(self.at.rollout))
+        try:
+            restored = checkpoints.restore(like, device_state(self.at.rollout))
+        except Mismatch as mismatch:
+            raise explain(mismatch) from None
         self.state = restored.state
         self.at.load(restored.host, restored.arrays, restored.device)
         self.clock = Clock(self.at.seconds)

@@ -7,6 +7,7 @@ done there. For debugging a loss.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from ulorl_jax.io.checkpoint_reader import SavedCheckpoint, open_checkpoint, sav
 from ulorl_jax.io.files import write_atomically
 from ulorl_jax.io.folders import demand_shared
 from ulorl_jax.io.metrics import Metrics, read_metrics, write_summary
-from ulorl_jax.io.recorded_groups import read_groups, recorded_steps
+from ulorl_jax.io.recorded_groups import read_groups
+from ulorl_jax.io.records import sha256
+from ulorl_jax.io.step_files import GROUPS
 from ulorl_jax.io.tables import print_table
 from ulorl_jax.parts import make_layouts, make_workdir
 from ulorl_jax.processes import demand_same, is_first
@@ -52,6 +55,9 @@ def replay(settings: Settings, workdir: Path) -> dict[str, Any]:
     run, step = parse(settings.replay)
     _refuse_run(workdir)
     groups, saved, clock = *open_step(run, step), Clock()
+    # Each process reads for itself, perhaps from a disk of its own.
+    read = {"groups": sha256(GROUPS.path(run, step)), "checkpoint": hashlib.sha256(saved.checksums).hexdigest()}
+    demand_same(f"files of {settings.replay}", read)
     s, layout, _ = make_layouts(settings)
     trainer = make_trainer(s, layout)
     like = state_structs(s.model, trainer.optimizer, layout)
@@ -112,7 +118,7 @@ def open_step(run: Path, step: int) -> tuple[list[Group], SavedCheckpoint]:
     """
     if not (run / "config.json").is_file():
         raise ValueError(f"replay={run}/{step}: {run} is not the folder of a run of launch/train.py")
-    recorded, saved = recorded_steps(run), saved_steps(run / "checkpoints")
+    recorded, saved = GROUPS.steps(run), saved_steps(run / "checkpoints")
     if step in recorded and step - 1 in saved:
         return read_groups(run, step), open_checkpoint(run / "checkpoints", step - 1)
     possible = [number for number in recorded if number - 1 in saved]

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from ulorl_jax.clock import StopRequest
+from ulorl_jax.io.checkpoint_reader import open_checkpoint, saved_steps
 from ulorl_jax.io.checkpoints import Checkpoints
 from ulorl_jax.io.files import write_atomically
 from ulorl_jax.io.hf_weights import CONFIG, GENERATION
@@ -165,18 +166,20 @@ def _recipe(s: Settings, weights: Weights | None) -> dict[str, Any]:
 
 def _made_before(folder: Path, parts: Parts, recipe: dict[str, Any]) -> Any | None:
     """The weights of a supervised stage that ended, None where there are none; by this recipe, or it is an error."""
-    like = state_structs(parts.settings.model, parts.optimizer, parts.training).params
-    with Checkpoints(folder, keep=1, fingerprint=fingerprint(parts)) as checkpoints:
-        if checkpoints.latest_step() is None:
-            return None
-        restored = checkpoints.restore(like)
-    if restored.host != recipe:
-        differ = [name for name in recipe if restored.host.get(name) != recipe[name]]
+    if not saved_steps(folder):
+        return None
+    saved = open_checkpoint(folder)  # not `Checkpoints`: the folder may be one that runs share and none may write to
+    network = json.loads(json.dumps(fingerprint(parts)))
+    made, wanted = (
+        what | {f"model.{key}": value for key, value in model.items()}
+        for what, model in ((saved.host, saved.fingerprint), (recipe, network))
+    )
+    if differ := [name for name in wanted | made if made.get(name) != wanted.get(name)]:
         raise ValueError(
             f"{folder} holds weights made with other settings (they differ in: {', '.join(differ)}); use another "
             f"--workdir, or move this folder away to train them again"
         )
-    return restored.state
+    return saved.read(state_structs(parts.settings.model, parts.optimizer, parts.training).params)
 
 
 def _train(parts: Parts, weights: Weights | None, stop: StopRequest) -> Any | None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tests.io.test_samples import facts, make_samples
-from ulorl_jax.io.recorded_groups import read_groups, recorded_steps, write_groups
+from ulorl_jax.io.recorded_groups import read_groups, write_groups
+from ulorl_jax.io.step_files import GROUPS
 from ulorl_jax.types import Group
 
 
@@ -30,9 +31,9 @@ def test_groups_come_back_in_their_order_bit_for_bit_with_their_rewards(tmp_path
 def test_only_the_steps_that_are_kept_stay_beside_the_one_written(tmp_path):
     for step in (3, 5, 7):
         write_groups(tmp_path, step, make_groups([2]), keep=[3, 5, 7, 9])
-    assert recorded_steps(tmp_path) == [3, 5, 7]
+    assert GROUPS.steps(tmp_path) == [3, 5, 7]
     write_groups(tmp_path, 9, make_groups([2]), keep=[5, 6])
-    assert recorded_steps(tmp_path) == [5, 9] and recorded_steps(tmp_path / "another") == []
+    assert GROUPS.steps(tmp_path) == [5, 9] and GROUPS.steps(tmp_path / "another") == []
 
 
 def test_a_damaged_file_is_refused_by_its_name(tmp_path):

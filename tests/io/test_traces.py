@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from ulorl_jax.io.step_files import TRACES
 from ulorl_jax.io.tokenizer import ByteTokenizer
 from ulorl_jax.io.traces import (
     ERROR,
@@ -10,7 +11,6 @@ from ulorl_jax.io.traces import (
     TracedSample,
     ranges,
     read_trace,
-    traced_steps,
     write_lengths,
     write_trace,
 )
@@ -108,7 +108,7 @@ def test_a_step_without_a_trace_is_refused_with_those_that_have_one(tmp_path):
         read_trace(tmp_path, 2)
     for step in (1, 3, 4, 12):
         write_trace(tmp_path, step, traced(), TOKENIZER)
-    assert traced_steps(tmp_path) == [1, 3, 4, 12] and ranges([1, 3, 4, 12]) == "1, 3-4, 12"
+    assert TRACES.steps(tmp_path) == [1, 3, 4, 12] and ranges([1, 3, 4, 12]) == "1, 3-4, 12"
     with pytest.raises(ValueError, match="no trace of step 2; there are traces of the steps 1, 3-4, 12"):
         read_trace(tmp_path, 2)
 

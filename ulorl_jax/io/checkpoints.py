@@ -45,6 +45,35 @@ class Restored:
     device: PyTree | None
 
 
+class Mismatch(ValueError):
+    """A checkpoint that does not fit.
+
+    Attributes:
+      directory: of the checkpoint.
+      what: "model", the fingerprint; or "state" or "device", dtype and shape of the arrays.
+      got, want: of the checkpoint and of what was asked for, by name.
+    """
+
+    def __init__(self, directory: epath.Path, what: str, got: dict[str, Any], want: dict[str, Any]):
+        self.directory, self.what, self.got, self.want = directory, what, got, want
+        super().__init__(
+            f"checkpoint {directory} is of another {what}: {self.rows}; use the config it was saved with, or another "
+            f"directory"
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """Of what differs."""
+        got, want = self.got, self.want
+        return [name for name in [*want, *(set(got) - set(want))] if _value(got, name) != _value(want, name)]
+
+    @property
+    def rows(self) -> str:
+        """The first of them, with both values."""
+        shown = self.names[:5]
+        return ", ".join(f"{name} is {_value(self.got, name)}, want {_value(self.want, name)}" for name in shown)
+
+
 class Checkpoints:
     """The last `keep` checkpoints of one run. Also a context manager, which closes it.
 
@@ -163,7 +192,8 @@ class Checkpoints:
           What was saved, bit for bit, under the shardings asked for.
 
         Raises:
-          ValueError: there is no such checkpoint, it is of another model, or it is damaged.
+          Mismatch: it is of another model, or of arrays of other shapes.
+          ValueError: there is no such checkpoint, or it is damaged.
         """
         self.wait()
         steps = sorted(self._manager.all_steps())
@@ -232,14 +262,9 @@ class Checkpoints:
         if like_device is not None:
             wants["device"], gots["device"] = _layout(like_device), about["device"] or {}
         for what, want in wants.items():
-            got = gots[what]
-            names = [name for name in [*want, *(set(got) - set(want))] if _value(got, name) != _value(want, name)]
-            if names:
-                rows = ", ".join(f"{name} is {_value(got, name)}, want {_value(want, name)}" for name in names[:5])
-                raise ValueError(
-                    f"checkpoint {directory} is of another {what}: {rows}; use the config it was saved with, or "
-                    f"another directory"
-                )
+            mismatch = Mismatch(directory, what, gots[what], want)
+            if mismatch.names:
+                raise mismatch
 
 
 def _in_blocks(tree: PyTree) -> ocp.args.StandardSave:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ulorl_jax.io.files import write_atomically
 from ulorl_jax.io.samples import decode_samples, encode_samples
+from ulorl_jax.io.step_files import GROUPS
 from ulorl_jax.types import Group
 
 
@@ -28,7 +29,7 @@ def write_groups(
     Returns:
       The file's path.
     """
-    path = _folder(workdir) / f"step_{step:06}.npz"
+    path = GROUPS.path(workdir, step)
     rows, arrays = encode_samples([sample for group in groups for sample in group.samples])
     about = {"samples": rows, "groups": [[int(group.prompt_id), len(group.samples)] for group in groups]}
     rewards = np.concatenate([np.empty(0, np.float32), *(group.rewards for group in groups)])
@@ -36,15 +37,10 @@ def write_groups(
     named = arrays | {"about": np.frombuffer(json.dumps(about).encode(), np.uint8), "rewards": rewards}
     np.savez(content, **named)  # type: ignore[arg-type]
     write_atomically(path, content.getvalue())
-    for other in recorded_steps(workdir):
+    for other in GROUPS.steps(workdir):
         if other != step and other not in keep:
-            (path.parent / f"step_{other:06}.npz").unlink()
+            GROUPS.path(workdir, other).unlink()
     return path
-
-
-def recorded_steps(workdir: str | os.PathLike[str]) -> list[int]:
-    """The steps whose groups a run has recorded, ascending."""
-    return sorted(int(path.stem.removeprefix("step_")) for path in _folder(workdir).glob("step_*.npz"))
 
 
 def read_groups(workdir: str | os.PathLike[str], step: int) -> list[Group]:
@@ -52,7 +48,7 @@ def read_groups(workdir: str | os.PathLike[str], step: int) -> list[Group]:
 
     Args:
       workdir: the run's folder.
-      step: one of `recorded_steps`.
+      step: one of `GROUPS.steps`.
 
     Returns:
       The groups in their order, as they were.
@@ -60,7 +56,7 @@ def read_groups(workdir: str | os.PathLike[str], step: int) -> list[Group]:
     Raises:
       ValueError: the file is not what `write_groups` wrote.
     """
-    path = _folder(workdir) / f"step_{step:06}.npz"
+    path = GROUPS.path(workdir, step)
     try:
         with np.load(path) as file:
             arrays = dict(file)
@@ -76,7 +72,3 @@ def read_groups(workdir: str | os.PathLike[str], step: int) -> list[Group]:
         groups.append(Group(prompt_id, members, rewards[start : start + size]))
         start += size
     return groups
-
-
-def _folder(workdir: str | os.PathLike[str]) -> pathlib.Path:
-    return pathlib.Path(workdir) / "groups"

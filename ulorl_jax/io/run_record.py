@@ -10,6 +10,7 @@ import numpy as np
 
 from ulorl_jax.io.metrics import read_metrics
 from ulorl_jax.io.rows import read_rows
+from ulorl_jax.io.step_files import LENGTHS, TRACES
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ def read_run(folder: str | os.PathLike[str]) -> RunRecord:
     missing = [name for name in ("config.json", "metrics.jsonl") if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{folder} has no {' and no '.join(missing)}; give the workdir of a run of launch/train.py")
-    sizes = _recorded(folder / "lengths") or _traced(folder / "rollouts")
+    sizes = _recorded(folder) or _traced(folder)
     if not sizes:
         raise ValueError(
             f"{folder} has no outputs to take lengths from, neither in lengths/ nor in rollouts/; run it anew"
@@ -59,16 +60,11 @@ def read_run(folder: str | os.PathLike[str]) -> RunRecord:
 
 def _recorded(folder: pathlib.Path) -> list[tuple[int, int, int]]:
     """Step, tokens and prompt's tokens of every output that finished."""
-    return [
-        (_step(path), *size) for path in sorted(folder.glob("step_*.json")) for size in json.loads(path.read_text())
-    ]
+    sizes = {step: json.loads(LENGTHS.path(folder, step).read_text()) for step in LENGTHS.steps(folder)}
+    return [(step, *size) for step, of_step in sizes.items() for size in of_step]
 
 
 def _traced(folder: pathlib.Path) -> list[tuple[int, int, int]]:
     """The same of the outputs in the traces: older runs have no more."""
-    rows = [(path, row) for path in sorted(folder.glob("step_*.jsonl")) for _, row in read_rows(path)]
-    return [(_step(path), len(row["tokens"]), len(row["prompt_tokens"])) for path, row in rows]
-
-
-def _step(path: pathlib.Path) -> int:
-    return int(path.stem.removeprefix("step_"))
+    rows = ((step, row) for step in TRACES.steps(folder) for _, row in read_rows(TRACES.path(folder, step)))
+    return [(step, len(row["tokens"]), len(row["prompt_tokens"])) for step, row in rows]

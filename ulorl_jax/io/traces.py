@@ -12,6 +12,7 @@ import numpy as np
 
 from ulorl_jax.io.files import write_atomically
 from ulorl_jax.io.rows import read_rows
+from ulorl_jax.io.step_files import LENGTHS, TRACES
 from ulorl_jax.io.tokenizer import Tokenizer
 from ulorl_jax.types import Sample, Verdict
 
@@ -63,15 +64,9 @@ def write_trace(
     Returns:
       The file's path.
     """
-    path = pathlib.Path(workdir) / "rollouts" / f"step_{step:06}.jsonl"
+    path = TRACES.path(workdir, step)
     write_atomically(path, "".join(json.dumps(_record(each, tokenizer)) + "\n" for each in traced))
     return path
-
-
-def traced_steps(workdir: str | os.PathLike[str]) -> list[int]:
-    """The steps of a run that have a trace, ascending."""
-    paths = (pathlib.Path(workdir) / "rollouts").glob("step_*.jsonl")
-    return sorted(int(path.stem.removeprefix("step_")) for path in paths)
 
 
 def read_trace(workdir: str | os.PathLike[str], step: int) -> list[dict[str, Any]]:
@@ -79,7 +74,7 @@ def read_trace(workdir: str | os.PathLike[str], step: int) -> list[dict[str, Any
 
     Args:
       workdir: the run's folder.
-      step: one of `traced_steps`.
+      step: one of `TRACES.steps`.
 
     Returns:
       What `write_trace` wrote; what rows of an older run lack is None, empty or False.
@@ -87,13 +82,12 @@ def read_trace(workdir: str | os.PathLike[str], step: int) -> list[dict[str, Any
     Raises:
       ValueError: the run has no trace of the step, or the file is damaged.
     """
-    steps = traced_steps(workdir)
+    steps = TRACES.steps(workdir)
     if step not in steps:
         there = f"there are traces of the steps {ranges(steps)}" if steps else "it has none: traces_per_step was 0, or"
         there += "" if steps else " no group has been released yet"
         raise ValueError(f"{workdir} has no trace of step {step}; {there}")
-    rows = read_rows(pathlib.Path(workdir) / "rollouts" / f"step_{step:06}.jsonl")
-    return [OLDER | row for _, row in rows]
+    return [OLDER | row for _, row in read_rows(TRACES.path(workdir, step))]
 
 
 def write_lengths(workdir: str | os.PathLike[str], step: int, samples: Sequence[Sample]) -> pathlib.Path:
@@ -107,7 +101,7 @@ def write_lengths(workdir: str | os.PathLike[str], step: int, samples: Sequence[
     Returns:
       The file's path.
     """
-    path = pathlib.Path(workdir) / "lengths" / f"step_{step:06}.json"
+    path = LENGTHS.path(workdir, step)
     sizes = [[sample.num_tokens, len(sample.prompt.tokens)] for sample in samples]
     write_atomically(path, json.dumps(sizes) + "\n")
     return path

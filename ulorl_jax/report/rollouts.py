@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ulorl_jax.io.step_files import TRACES
 from ulorl_jax.report.pieces import Pieces, tokenizer_of
 from ulorl_jax.report.runs import Run, whole_rows
 
@@ -58,7 +59,7 @@ def read_rollouts(runs: Sequence[Run], max_tokens: int) -> Rollouts:
         if tokenizer is None:
             out.without_tokenizer.append(run.name)
         pieces = Pieces(tokenizer)
-        steps, left_out = _steps(run.folder / "rollouts", max_tokens)
+        steps, left_out = _steps(run.folder, max_tokens)
         block, tokens = [], 0
         for step, row in steps:
             line = {"run": number, "step": step, "block": len(out.blocks), "row": len(block), **_line(row)}
@@ -91,15 +92,15 @@ def pack(value: Any) -> str:
 
 def _steps(folder: pathlib.Path, max_tokens: int) -> tuple[Iterator[tuple[int, dict[str, Any]]], int]:
     """Rows with their steps, and how many rows are left out."""
-    paths = sorted(folder.glob("step_*.jsonl"))
+    steps = TRACES.steps(folder)
     # Counted first: the rows of a long run are not held all at once.
-    sizes = [[len(row["tokens"]) for row in whole_rows(path)] for path in paths]
+    sizes = [[len(row["tokens"]) for row in whole_rows(TRACES.path(folder, step))] for step in steps]
     stride = 1
     while sum(map(sum, sizes[::-1][::stride])) > max_tokens and stride < len(sizes):
         stride += 1
-    shown = paths[::-1][::stride][::-1]
+    shown = steps[::-1][::stride][::-1]
     left_out = sum(map(len, sizes)) - sum(map(len, sizes[::-1][::stride]))
-    return ((int(path.stem.removeprefix("step_")), row) for path in shown for row in whole_rows(path)), left_out
+    return ((step, row) for step in shown for row in whole_rows(TRACES.path(folder, step))), left_out
 
 
 def _line(row: dict[str, Any]) -> dict[str, Any]:

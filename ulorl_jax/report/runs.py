@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ulorl_jax.io.metrics import read_metrics
+from ulorl_jax.io.step_files import LENGTHS
 
 PERCENTILES = (10, 50, 90, 99)
 
@@ -124,7 +125,7 @@ def _json(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _percentiles(folder: pathlib.Path, step: int) -> dict[str, float]:
-    path = folder / "lengths" / f"step_{step:06}.json"
+    path = LENGTHS.path(folder, step)
     sizes = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     if not sizes:
         return {}
