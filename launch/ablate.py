@@ -8,6 +8,7 @@ but the exit status is then 1.
 Writes DIR/NAME.json, NAME.md and NAME.png of all that is finished; --aggregate_only does no more than that.
 """
 
+import ast
 import os
 import pathlib
 import sys
@@ -34,7 +35,7 @@ def main(argv: list[str]) -> None:
     """Resolves the experiment and its cells, runs what is missing, aggregates what is there."""
     refuse_arguments(argv, "overrides look like --config.seeds=0,1")
     logging.set_verbosity(logging.WARNING)
-    name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
+    file = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"]))
     # Heavy imports after the flags are parsed: a typo is answered at once.
     with errors_for_people():
         from launch.experiment_runs import make_runs
@@ -55,15 +56,16 @@ def main(argv: list[str]) -> None:
             if not AGGREGATE_ONLY.value:
                 chosen = [run for (cell, seed), run in runs.items() if cell in cells and str(seed) in seeds]
                 needed = list(dict.fromkeys(run.after for run in chosen if run.after is not None))
-                failed = run_grid(needed + chosen, JOBS.value, name, stop)
+                failed = run_grid(needed + chosen, JOBS.value, file.stem, stop)
         finished = {
             cell: {seed: runs[cell, seed].folder for seed in experiment.seeds if runs[cell, seed].finished}
             for cell in experiment.cells
         }
         result = aggregate(experiment, finished)
-        write_report(experiment, result, workdir, name)
+        text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        write_report(experiment, result, workdir, file.stem, text)
     print_report(experiment, result)
-    print(f"Written: {workdir / name}.json, .md and .png")
+    print(f"Written: {workdir / file.stem}.json, .md and .png")
     for run, why in failed.items():
         print(f"not finished: {run}: {why}", file=sys.stderr)
     if failed:

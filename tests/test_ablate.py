@@ -10,7 +10,9 @@ import pytest
 
 from tests import runs
 
-EXPERIMENT = """
+EXPERIMENT = '''
+"""Entropy is measured. Refuted by: no entropy."""
+
 from configs.experiments import base
 
 
@@ -24,7 +26,7 @@ def get_config():
     c.panels = base.in_order(entropy=base.panel("Entropy", "nats", curve="entropy/mean"))
     c.rules = base.in_order(some=base.rule("there is some", "plain.entropy", low=0.01))
     return c
-"""
+'''
 
 
 def ablate(folder, *flags):
@@ -54,7 +56,10 @@ def test_a_grid_runs_tells_what_failed_and_goes_on_without_running_again(folder)
     rows = [row["entropy/mean"] for row in runs.rows(run) if "entropy/mean" in row]
     assert result["cells"]["plain"]["metrics"]["entropy"]["mean"] == pytest.approx(sum(rows) / len(rows))
     assert result["cells"]["broken"]["metrics"]["entropy"]["mean"] is None
-    assert "| seeds | 1 | 0 |" in (grid / "claim.md").read_text() and (grid / "claim.png").stat().st_size > 10_000
+    page = (grid / "claim.md").read_text()
+    assert "**Holds**: Entropy is measured." in page and "Refuted by: no entropy." in page
+    assert "| seeds | 1 | 0 |" in page
+    assert (grid / "claim.png").stat().st_size > 10_000
     assert runs.summary(run)["steps"] == 4 and "warm_start" not in os.listdir(run)
     assert (grid / "warm_starts" / "seed_0" / "warm_start").is_dir()
 

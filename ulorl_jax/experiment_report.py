@@ -18,7 +18,9 @@ from ulorl_jax.io.tables import markdown_table, print_table
 _SEEN = {True: "yes", False: "no"}
 
 
-def write_report(experiment: ExperimentSettings, result: Mapping[str, Any], workdir: Path, name: str) -> None:
+def write_report(
+    experiment: ExperimentSettings, result: Mapping[str, Any], workdir: Path, name: str, text: str
+) -> None:
     """Writes WORKDIR/NAME.json, .md and .png, each atomically.
 
     Args:
@@ -26,13 +28,14 @@ def write_report(experiment: ExperimentSettings, result: Mapping[str, Any], work
       result: of `aggregation.aggregate`.
       workdir: where to.
       name: of the experiment.
+      text: what its file says of itself, for the page: setting, command, what would refute it, what was tried.
     """
     about = {"claim": experiment.claim, "paper": experiment.paper, "config": experiment.config}
     about |= {"overrides": list(experiment.overrides), "settings_of_cells": dict(experiment.cells)}
     text = json.dumps(about | dict(result), indent=2, allow_nan=False)
     text = re.sub(r"\[[-\d.e,\s]+\]", lambda numbers: " ".join(numbers[0].split()), text)  # a curve in a line, not 900
     write_atomically(workdir / f"{name}.json", text + "\n")
-    write_atomically(workdir / f"{name}.md", _markdown(experiment, result, name))
+    write_atomically(workdir / f"{name}.md", _markdown(experiment, result, name, text))
     plot_experiment(result["cells"], experiment.panels, workdir / f"{name}.png")
 
 
@@ -53,17 +56,17 @@ def print_report(experiment: ExperimentSettings, result: Mapping[str, Any]) -> N
     print(f"Verdict: {result['verdict']}")
 
 
-def _markdown(experiment: ExperimentSettings, result: Mapping[str, Any], name: str) -> str:
+def _markdown(experiment: ExperimentSettings, result: Mapping[str, Any], name: str, text: str) -> str:
     rules = _rules(result)
     parts = [
         f"# {name}",
-        experiment.claim,
+        f"**{result['verdict'].capitalize()}**: {experiment.claim}",
         f"Paper: {experiment.paper}",
+        *([f"```text\n{text.strip()}\n```"] if text.strip() else []),
         f"Seeds {', '.join(map(str, result['seeds']))}; mean and standard deviation over them.",
         markdown_table(_cells(result)),
         *([markdown_table(rules)] if rules else []),
         *_lacking(result),
-        f"**Verdict: {result['verdict']}**",
         f"![{name}]({name}.png)",
     ]
     return "\n\n".join(parts) + "\n"
