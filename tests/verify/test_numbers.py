@@ -175,6 +175,8 @@ FF_{16} ~ ff_{16}
 40 ~ two score
 2 ~ a couple
 500 ~ 5 hundreds
+50 ~ 5 tens
+50 ~ five tens
 third ~ the third
 3 ~ the 3rd
 1000000.5 ~ one million and one half
@@ -276,6 +278,7 @@ third ~ 1/3
 1 ~ a dozen
 1 ~ a couple
 5 ~ 5 hundreds
+5 ~ five tens
 100 ~ hundreds
 1500000 ~ a million and a half
 1000000.5 ~ a million and a half

@@ -178,6 +178,7 @@ triangle ~ triangular
 infinite ~ infinity
 northeast ~ NE
 kilogram ~ kg
+yes ~ Y
 certain ~ 1
 a ~ A
 New York ~ York

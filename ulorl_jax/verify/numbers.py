@@ -17,12 +17,12 @@ from ulorl_jax.verify.values import exact
 
 MOST_WORDS = 12  # "minus one hundred and twenty-one thousand three hundred and four and two thirds" has more
 SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
-PLURALS = {f"{name}s": value for name, value in SCALES.items()}
+PLURALS = {f"{name}s": value for name, value in SCALES.items()} | {"tens": 10}
 SCALES |= PLURALS
 PARTS = ["half", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"]
 DENOMINATORS = {name: at for at, name in enumerate(PARTS, 2)} | {"quarter": 4, "hundredth": 100, "thousandth": 1000}
 DENOMINATORS |= {f"{name}s": value for name, value in DENOMINATORS.items()} | {"halves": 2}
-GROUPS = {"dozen": 12, "dozens": 12, "score": 20}
+GROUPS = {"dozen": 12, "dozens": 12, "score": 20, "tens": 10}
 SCALED = re.compile(rf"(.*\d)\s*({'|'.join(sorted([*SCALES, *DENOMINATORS], key=len, reverse=True))})", re.IGNORECASE)
 MIXED = re.compile(r"(\d+) and (an? [a-z]+)(?: ([a-z]+))?")  # 3 and a half; "3 and one half" may be two values
 OF_THOUSANDS = re.compile(r"\b(thousand|[mbtr]+illion), (?=[a-z])", re.IGNORECASE)  # one thousand, two hundred
@@ -41,7 +41,7 @@ RESIDUE = re.compile(
     re.ASCII,
 )
 DOZENS = re.compile(
-    r"(?:an?|(?P<count>.+?)(?: of)?(?: an?)?)\s*(?:dozens?|score|couple|hundreds|thousands|[mb]illions)", re.IGNORECASE
+    rf"(?:an?|(?P<count>.+?)(?: of)?(?: an?)?)\s*(?:dozen|score|couple|{'|'.join(PLURALS)})", re.IGNORECASE
 )
 LANGUAGES = ("fr", "es", "de", "it", "pt", "nl")
 RATIO_LABEL = re.compile(r"\A[A-Za-z]+(?:\s*:\s*[A-Za-z]+)+\s*=\s*")

@@ -202,6 +202,8 @@ def _compare_word_lists(a: list[str], b: list[str]) -> Comparison | None:
         return Comparison(DIFFERENT, "another name")
     if len(a) != 1 or len(b) != 1:
         return Comparison(UNSURE, "other words, which may mean the same")
+    if any(word in TRUTHS and word[0] in lower for word in lower):
+        return Comparison(UNSURE, "yes or no, and a letter")
     if max(map(len, lower)) <= 3:
         if sorted(lower[0]) != sorted(lower[1]):
             return Comparison(DIFFERENT, "other letters")
