@@ -135,7 +135,7 @@ def is_ordinary_word(text: str) -> bool:
         and not COUNTING.fullmatch(words[0].lower())
         and ordinal(text) is None
         and kind_of(plain(text)) is None
-        and not is_in_roman_letters(text)
+        and not is_in_roman_letters(re.sub("(?:th|st|nd|rd)$", "", words[0]))
         and not in_another_language(words[0])
         and words[0] not in unit_names()
     )
