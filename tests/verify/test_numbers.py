@@ -163,6 +163,10 @@ FF_{16} ~ ff_{16}
 1500000 ~ one point five million
 105 ~ a hundred and five
 1234 ~ one thousand, two hundred and thirty-four
+2737187 ~ two million, seven hundred and thirty-seven thousand, one hundred and eighty-seven
+5100 apples ~ five thousand, one hundred apples
+132115 ~ a hundred thirty-two thousand, a hundred and fifteen
+1000, 2000 ~ one thousand, two thousand
 3.5 ~ 3 and a half
 -3.5 ~ minus three and a half
 0.7 ~ point seven
@@ -257,6 +261,7 @@ twelve ~ 20
 2.5 ~ two and a half million
 0.5 ~ half a million
 500 ~ half a million
+3000 ~ one thousand, two thousand
 1034 ~ one thousand, two hundred and thirty-four
 150 ~ a hundred and five
 3.2 ~ 3 and a half

@@ -15,7 +15,7 @@ from ulorl_jax.verify.expressions import SPAN, readings
 from ulorl_jax.verify.spelling import plain, split
 from ulorl_jax.verify.values import exact
 
-MOST_WORDS = 12  # "minus one hundred and twenty-one thousand three hundred and four and two thirds" has more
+MOST_WORDS = 20  # "two million seven hundred and thirty-seven thousand one hundred and four and two thirds" has 15
 SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 PLURALS = {f"{name}s": value for name, value in SCALES.items()} | {"tens": 10}
 SCALES |= PLURALS
@@ -25,7 +25,7 @@ DENOMINATORS |= {f"{name}s": value for name, value in DENOMINATORS.items()} | {"
 GROUPS = {"dozen": 12, "dozens": 12, "score": 20, "tens": 10}
 SCALED = re.compile(rf"(.*\d)\s*({'|'.join(sorted([*SCALES, *DENOMINATORS], key=len, reverse=True))})", re.IGNORECASE)
 MIXED = re.compile(r"(\d+) and (an? [a-z]+)(?: ([a-z]+))?")  # 3 and a half; "3 and one half" may be two values
-OF_THOUSANDS = re.compile(r"\b(thousand|[mbtr]+illion), (?=[a-z])", re.IGNORECASE)  # one thousand, two hundred
+ONE = re.compile(r"\Aan?\Z|\ba(?= (?:hundred|thousand|[mbtr]+illion)\b)")  # a hundred
 ORDINAL = re.compile(r"(\d{1,9})\s*\^?\{?(?:\\text\{)?(?:st|nd|rd|th)\}*", re.IGNORECASE)
 BASED = re.compile(
     r"(?P<sign>-?)\s*\(?(?P<digits>[0-9A-Fa-f ]+?)\)?\s*"
@@ -62,7 +62,7 @@ def rational(text: str) -> Fraction | None:
     if trees:
         values = {exact(tree) for tree in trees}
         return values.pop() if len(values) == 1 else None
-    words = OF_THOUSANDS.sub(r"\1 ", plain(text))
+    words = plain(text)
     if share := SHARE.fullmatch(words):
         part, whole = rational(share["part"].strip()), rational(share["whole"].lstrip("$€£ "))
         if part is None or whole is None or (part.denominator == 1 and not share["percent"]):
@@ -255,9 +255,8 @@ def _cardinal(words: list[str]) -> int | None:
         return None if count is None else group * count
     from text_to_num import text2num
 
-    is_one = words[0] in ("a", "an")
     try:
-        return int(text2num(" ".join(["one"] * is_one + words[is_one:]), "en"))
+        return int(text2num(ONE.sub("one", " ".join(words)), "en"))
     except ValueError:
         return None
 
