@@ -185,7 +185,7 @@ from ulorl_jax.verifier_training import run_training
 config.steps = 120
 config.data.update(generate=0, test_generate=0)
 config.model.update(hidden_size=64, intermediate_size=64, num_hidden_layers=2, head_dim=16, remat="none")
-config.updates.update(rows=8, row_length=96, logprob_chunk=96)
+config.updates.update(rows=12, row_length=96, logprob_chunk=96)
 config.optimizer.update(warmup_steps=20, decay_steps=120)
 config.evaluation.update(every=1000, row_lengths=(32,), rows=16, prompts_per_row=1, output_limit=8, segment_length=8)
 config.evaluation.update(slots=32, workers=1)

@@ -55,6 +55,8 @@ UNKNOWN = r"""
 3 ~ V
 3 ~ I
 5 ~ X
+5th ~ V
+5 volts ~ V
 0 ~ I
 100 ~ C
 500 ~ D

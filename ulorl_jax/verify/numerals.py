@@ -43,8 +43,10 @@ def compare_numerals(a: str, b: str, ask: Ask) -> Comparison | None:
             continue
         if value is None:
             return Comparison(UNSURE, "letters that may stand for a number: IIII")
-        if len(plain(text)) == 1 and (OPTION.fullmatch(text) or rational(other) is None or number.denominator > 1):
+        if len(plain(text)) == 1 and (OPTION.fullmatch(text) or number.denominator > 1):
             return None
+        if len(plain(text)) == 1 and rational(other) is None:
+            return Comparison(UNSURE, "a Roman numeral, or a letter") if number == value else None
         if number == value:
             return Comparison(SAME, "a Roman numeral")
         return Comparison(DIFFERENT if _is_sure(text) else UNSURE, f"{plain(text)} may be {value}, or a name")
