@@ -81,7 +81,7 @@ def total(parts: tuple[Part, ...]) -> Part | None:
     for larger, smaller, one in zip(units, units[1:], measured[1:], strict=False):
         if larger <= smaller or one > larger:
             return None  # 2 hours and 3 hours; 1 day and 36 hours
-    return Part(sum(one.to(units[-1]).magnitude for one in measured), parts[-1].unit)
+    return Part(Fraction(sum(one.to(units[-1]).magnitude for one in measured)), parts[-1].unit)
 
 
 def _count(words: list[str]) -> Fraction | None:

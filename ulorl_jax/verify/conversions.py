@@ -53,9 +53,9 @@ def compare_units(a: str, b: str, ask: Ask) -> Comparison | None:
     if not isinstance(factor, Fraction | int):
         return Comparison(UNSURE, "no exact factor between the units")
     found = ask(of_a.value if factor == 1 else f"({of_a.value})*({factor})", of_b.value)
-    values = rational(of_a.value), rational(of_b.value)
+    one, two = rational(of_a.value), rational(of_b.value)
     is_calendar = len({unit in CALENDAR for unit in _units_in(a) | _units_in(b)}) > 1
-    if found.outcome == DIFFERENT and is_calendar and all(values) and 0.9 < values[0] * factor / values[1] < 1.1:
+    if found.outcome == DIFFERENT and is_calendar and one and two and 0.9 < one * factor / two < 1.1:
         return Comparison(UNSURE, "months and years have several lengths")
     return found
 
@@ -76,7 +76,7 @@ def _summed(text: str) -> Quantity | None:
         value = None if readings(one.value) else rational(one.value)
         return one if value is None else one._replace(value=str(value))
     found = total(amount(text) or ())
-    return found and Quantity(str(found.count), found.unit, "", True)
+    return None if found is None else Quantity(str(found.count), found.unit, "", True)
 
 
 def _units_in(text: str) -> set[str]:
