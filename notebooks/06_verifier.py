@@ -93,14 +93,14 @@ folder = pathlib.Path(tempfile.mkdtemp(prefix="ulorl-"))
 # is not trained.
 
 # %%
-from ulorl_jax.verify.comparison import DIFFERENT, Pair
+from ulorl_jax.verify.comparison import Pair
 from ulorl_jax.verify.rules import Rules
 
 rules = Rules(workers=1, deadline_s=10.0)  # what is not decided at once goes to a process, under a deadline
 PAIRS = [
     ("1/2", "0.5"), ("27 cm", "0.27 m"), ("3:30", "half past three"), ("{1, 2}", "{2, 1}"), ("(1, 2)", "(2, 1)"),
     ("3.14", "3.1"), ("Monday", "Tuesday"), ("Paris", "the city of Paris"), ("even", "divisible by 2"),
-    ("14", "XIV"), ("14", "XVI"),
+    ("14", "XIV"), ("14", "V"), ("14", "quattordici"),
 ]  # fmt: skip
 for (reference, predicted), found in zip(PAIRS, rules.compare([Pair("", *pair) for pair in PAIRS]), strict=True):
     print(f"{reference:10s} {predicted:20s} {found.outcome:10s} {found.reason}")
@@ -140,41 +140,45 @@ for reply in (
 # ## 3. A verifier in seconds
 #
 # A model this small cannot learn to compare answers in general (`configs/verifier_tiny.py` takes a quarter of an hour
-# for 18 kinds of answers). But it can learn one thing that the rules do not know: Roman numerals. The pairs are a file
-# of JSON lines, as yours would be: reference, prediction, the verdict, and a justification, here the prediction's value
-# in digits. With it the model learns to read first and to compare then; a verdict alone is one bit per pair.
+# for 18 kinds of answers). But it can learn one thing that the rules do not know: Italian. Of *quattordici* they see
+# that it is a number elsewhere than in English, and decide nothing. The pairs are a file of JSON lines, as yours would
+# be: reference, prediction, the verdict, and a justification, here the prediction's value in digits. With it the model
+# learns to read first and to compare then; a verdict alone is one bit per pair.
+#
+# The test has a second file, of what the model never meets: the same numbers in figures, which the rules read.
 
 # %%
 from configs import base, verifier_base, verifier_tiny
 
-LARGEST = 20
+ITALIAN = [
+    "uno", "due", "tre", "quattro", "cinque", "sei", "sette", "otto", "nove", "dieci", "undici", "dodici", "tredici",
+    "quattordici", "quindici", "sedici", "diciassette", "diciotto", "diciannove", "venti",
+]  # fmt: skip
 
 
-def roman(number):
-    """For 14: "XIV"; up to 49."""
-    ones = ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX")
-    return ("", "X", "XX", "XXX", "XL")[number // 10] + ones[number % 10]
-
-
-def judged(reference, number):
-    """A row of the file."""
-    return {"reference": str(reference), "predicted": roman(number), "same": reference == number, "why": str(number)}
+def judged(reference, number, text):
+    """A row of a file."""
+    return {"reference": str(reference), "predicted": text, "same": reference == number, "why": str(number)}
 
 
 rng = np.random.default_rng(0)
-numbers = range(1, LARGEST + 1)
-held_out = {(a, b) for a in numbers for b in numbers if a != b and rng.random() < 0.15}  # pairs, not numerals
-train = [judged(a, b) for a in numbers for b in numbers if (a, b) not in held_out and a != b]
-train += [judged(a, a) for a in numbers for _ in range(len(train) // LARGEST)]  # as many same as different
-# Of the tests' equal pairs the numeral is known: there are no others.
-test = [judged(*pair) for pair in sorted(held_out)] + [judged(a, a) for a in numbers]
+numbers = range(1, len(ITALIAN) + 1)
+held_out = {(a, b) for a in numbers for b in numbers if a != b and rng.random() < 0.15}  # pairs, not words
+train = [judged(a, b, ITALIAN[b - 1]) for a in numbers for b in numbers if (a, b) not in held_out and a != b]
+train += [judged(a, a, ITALIAN[a - 1]) for a in numbers for _ in range(len(train) // len(ITALIAN))]  # as many same
+# Of the tests' equal pairs the word is known: there are no others.
+asked_of = [*sorted(held_out), *((a, a) for a in numbers)]
+italian = [judged(a, b, ITALIAN[b - 1]) for a, b in asked_of]
+figures = [judged(a, b, f"{2 * b}/2" if b % 2 else f"{b}.0") for a, b in asked_of]
 config = verifier_tiny.get_config()
-for split, rows in (("train", train), ("test", test)):
-    path = folder / f"{split}.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    config.data[split].roman = verifier_base.pair_file(str(path))
-    config.data[split].roman.update(question_field="", why_field="why")
-print(f"{len(train)} pairs to learn from, {len(test)} to test on; for example {train[0]}")
+for split, files in (("train", {"italian": train}), ("test", {"italian": italian, "figures": figures})):
+    for name, rows in files.items():
+        path = folder / f"{split}-{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        config.data[split][name] = verifier_base.pair_file(str(path))
+        config.data[split][name].update(question_field="", why_field="why")
+print(f"{len(train)} pairs to learn from, for example {train[0]}")
+print(f"{len(italian)} and {len(figures)} to test on, for example {italian[0]} and {figures[0]}")
 
 # %%
 from ulorl_jax.verifier_settings import VerifierSettings
@@ -183,7 +187,7 @@ from ulorl_jax.verifier_training import run_training
 config.steps = 120
 config.data.update(generate=0, test_generate=0)
 config.model.update(hidden_size=64, intermediate_size=64, num_hidden_layers=2, head_dim=16, remat="none")
-config.updates.update(rows=8, row_length=96, logprob_chunk=96)
+config.updates.update(rows=12, row_length=96, logprob_chunk=96)
 config.optimizer.update(warmup_steps=20, decay_steps=120)
 config.evaluation.update(every=1000, row_lengths=(32,), rows=16, prompts_per_row=1, output_limit=8, segment_length=8)
 config.evaluation.update(slots=32, workers=1)
@@ -192,7 +196,6 @@ config.checkpoint.every = 1000
 with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):  # progress
     summary = run_training(VerifierSettings.from_dict(config.to_dict()), folder / "verifier")
 print(f"{summary['updates']} updates, {summary['pairs_seen']} pairs seen, {summary['train_s']:.0f} s")
-print("right, of the test pairs:", summary["accuracy"], "\nfalse positives:", summary["false_positives"])
 
 # %%
 from ulorl_jax.io.metrics import read_metrics
@@ -204,19 +207,18 @@ ax.set(xlabel="update", ylabel="nats per token", title="Justifications and verdi
 plt.show()
 
 # %% [markdown]
-# The rules are right about few of these pairs, which was the point. But look at the third number: rules, then verifier
-# is *worse* than the verifier alone. Nobody is asked about what the rules are sure of, and of some numerals they are
-# sure and wrong:
+# Each alone, and both together: of the test pairs the accuracy in %, and in brackets the false positives. The rules are
+# right about figures and decide nothing in Italian; the verifier knows Italian and little else; where it is asked only
+# what the rules leave open, both are at their best.
 
 # %%
-compared = rules.compare([Pair("", row["reference"], row["predicted"]) for row in test])
-for row, found in zip(test, compared, strict=True):
-    if row["same"] and found.outcome == DIFFERENT:
-        print(f"{row['reference']:3s} {row['predicted']:6s} {found.outcome}  {found.reason}")
+from IPython.display import Markdown, display
+
+display(Markdown((folder / "verifier" / "report.md").read_text()))
 
 # %% [markdown]
-# V is a letter of a formula to them, VIII a word. So rules come first where they were tested on the kind of answers at
-# hand; where they were not, `verify.kind = "verifier"` asks the model about everything.
+# That holds as far as the rules know where they do not know. Where they were never tested on the kind of answers at
+# hand, `verify.kind = "verifier"` asks the model about everything.
 #
 # ## 4. Asked as a run asks it
 #
@@ -236,13 +238,14 @@ verify.verifier.update(weights=str(folder / "verifier"), dtype="float32", mode="
 verify.verifier.update(row_lengths=(32,), rows=16, prompts_per_row=1, output_limit=8, segment_length=8, slots=32)
 verify.verifier.tokenizer.update(kind="bytes", eos_ids=(3,))
 
-ASKED = [("14", "XIV"), ("14", "XVI"), ("9", "IX"), ("11", "IX"), ("40", "XL"), ("14", "fourteen"), ("7", "banana")]
+ASKED = [("14", "quattordici"), ("14", "sedici"), ("9", "nove"), ("19", "nove"), ("21", "ventuno"), ("14", "fourteen")]
+ASKED += [("7", "banana")]
 for min_token_p in (0.0, 0.9):
     verify.verifier.min_token_p = min_token_p
     verifier = make_verifier(build(GenerativeSettings, verify.verifier.to_dict()), layout)
     print(f"\nmin_token_p = {min_token_p}")
     for pair, found in zip(ASKED, verifier.compare([Pair("", *pair) for pair in ASKED]), strict=True):
-        print(f"  {pair[0]:4s} {pair[1]:10s} {found.outcome:10s} {found.reason}")
+        print(f"  {pair[0]:4s} {pair[1]:12s} {found.outcome:10s} {found.reason}")
 
 # %% [markdown]
 # A guess shows in the probability of its letters, so `min_token_p` turns guesses into errors; how many depends on the
@@ -258,7 +261,7 @@ for min_token_p in (0.0, 0.9):
 from ulorl_jax.types import Attempt
 
 OUTPUTS = [
-    ("14", "so it is \\boxed{14.0}"), ("14", "so it is \\boxed{XIV}"), ("14", "so it is \\boxed{XVI}"),
+    ("14", "so it is \\boxed{14.0}"), ("14", "so it is \\boxed{quattordici}"), ("14", "so it is \\boxed{sedici}"),
     ("1/2", "that is \\boxed{50\\%}"), ("14", "I do not know"), ("7", "clearly \\boxed{banana}"),
 ]  # fmt: skip
 attempts = [Attempt("", reference, output) for reference, output in OUTPUTS]
@@ -268,9 +271,9 @@ for kind in ("rules", "rules_then_verifier"):
     with contextlib.closing(make_judge(build(VerifySettings, verify.to_dict()), layout)) as judge:
         verdicts[kind] = judge(attempts)
 rules.close()
-print(f"{'reference':10s} {'output':28s} {'rules':8s} {'and verifier':14s} reason")
+print(f"{'reference':10s} {'output':32s} {'rules':8s} {'and verifier':14s} reason")
 for (reference, output), alone, both in zip(OUTPUTS, *verdicts.values(), strict=True):
-    print(f"{reference:10s} {output:28s} {alone.reward!s:8s} {both.reward!s:14s} {both.reason}")
+    print(f"{reference:10s} {output:32s} {alone.reward!s:8s} {both.reward!s:14s} {both.reason}")
 
 # %% [markdown]
 # `None` is an error: nobody could tell. In a run its sample leaves the group, is counted in `reward/errors`, and when

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.verify.answer_tables import misjudged
 from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE
 from ulorl_jax.verify.numbers import in_words, ordinal, ratio, rational
+from ulorl_jax.verify.rules import compare
 from ulorl_jax.verify.spelling import even_out
 
 ALIKE = r"""
@@ -152,6 +153,37 @@ FF_{16} ~ ff_{16}
 2500000 ~ \$2.5M
 \frac{1}{8} ~ an eighth
 \frac16 ~ one in six
+5/6 ~ five over six
+2500000 ~ two and a half million
+2.5 million ~ two and a half million
+2 and a half million ~ 2500000
+1500 ~ one and a half thousand
+500000 ~ half a million
+750000 ~ three quarters of a million
+1500000 ~ one point five million
+105 ~ a hundred and five
+1234 ~ one thousand, two hundred and thirty-four
+2737187 ~ two million, seven hundred and thirty-seven thousand, one hundred and eighty-seven
+5100 apples ~ five thousand, one hundred apples
+132115 ~ a hundred thirty-two thousand, a hundred and fifteen
+1000, 2000 ~ one thousand, two thousand
+3.5 ~ 3 and a half
+-3.5 ~ minus three and a half
+0.7 ~ point seven
+6 ~ half a dozen
+6 eggs ~ half a dozen eggs
+18 ~ a dozen and a half
+18 ~ one and a half dozen
+24 ~ 2 dozens
+20 ~ a score
+40 ~ two score
+2 ~ a couple
+500 ~ 5 hundreds
+50 ~ 5 tens
+50 ~ five tens
+third ~ the third
+3 ~ the 3rd
+1000000.5 ~ one million and one half
 """
 UNLIKE = r"""
 63_{10} ~ 77
@@ -224,10 +256,42 @@ twelve ~ 20
 52_8 ~ 52 in base nine
 \binom{5}{2} ~ C(5,3)+1
 58,500 ~ 58.5 million
+6 ~ five over six
+2000000 ~ two and a half million
+2.5 ~ two and a half million
+0.5 ~ half a million
+500 ~ half a million
+3000 ~ one thousand, two thousand
+1034 ~ one thousand, two hundred and thirty-four
+150 ~ a hundred and five
+3.2 ~ 3 and a half
+2.5 ~ minus two and a half
+7 ~ half a dozen
+12.5 ~ a dozen and a half
+2 ~ a score
+3 ~ a couple
+50 ~ 5 hundreds
+1/2 ~ a second
+third ~ the fourth
+third ~ 5
+1/5 ~ first
 """
 UNKNOWN = r"""
 third ~ 1/3
 52_8 ~ 52
+1/2 ~ half a dozen
+1 ~ a dozen
+1 ~ a couple
+5 ~ 5 hundreds
+5 ~ five tens
+100 ~ hundreds
+1500000 ~ a million and a half
+1000000.5 ~ a million and a half
+3.5 ~ 3 and one half
+3 ~ threefold
+14 ~ catorce
+14 ~ quattordici
+11 ~ once
 52_8 ~ 42
 """
 
@@ -258,6 +322,8 @@ def test_what_cannot_be_known_is_not_decided():
         ("five sixths", Fraction(5, 6)),
         ("three hundredths", Fraction(3, 100)),
         ("three point one four", Fraction(157, 50)),
+        ("two thirds of a dozen", 8),
+        ("three quarters of a million", 750000),
     ],
 )
 def test_words_name_numbers(text, value):
@@ -265,7 +331,25 @@ def test_words_name_numbers(text, value):
 
 
 @pytest.mark.parametrize(
-    "text", ["a", "one two", "five apples", "third", "half five", "point", "and", "one point", "5"]
+    "text",
+    [
+        "a",
+        "one two",
+        "five apples",
+        "third",
+        "half five",
+        "point",
+        "and",
+        "one point",
+        "5",
+        "score",
+        "couple",
+        "hundreds",
+        "a million and a half",
+        "a second",
+        "half of a",
+        "two of a million",
+    ],
 )
 def test_other_words_name_no_number(text):
     assert in_words(text) is None
@@ -282,6 +366,12 @@ def test_what_is_no_bounded_rational_number_has_no_value(text):
 
 def test_a_place_is_read_in_digits_and_in_words():
     assert [ordinal(text) for text in ("1st", "2nd", "third", "twenty-first", "3")] == [1, 2, 3, 21, None]
+
+
+def test_a_reference_that_is_an_ordinal_is_its_number_and_a_third_may_be_a_fraction():
+    assert compare("third", "3").outcome == compare("twenty-first", "21").outcome == SAME
+    assert compare("3", "third").outcome == compare("1/3", "third").outcome == UNSURE
+    assert compare("third", "4").outcome == compare("4", "third").outcome == DIFFERENT
 
 
 def test_a_ratio_has_parts_that_are_formulas():

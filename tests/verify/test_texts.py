@@ -146,6 +146,8 @@ no solution ~ 0.5
 \infty ~ 100
 undefined ~ 3
 square ~ circle
+northeast ~ northwest
+square ~ 4
 Team A ~ Team B
 10:05 am ~ 10:05 pm
 midnight ~ noon
@@ -171,6 +173,13 @@ A) 5 ~ B) 5
 does not exist ~ no solution
 the first house ~ the red house
 ellipse ~ ellipses
+increases ~ increasing
+triangle ~ triangular
+infinite ~ infinity
+northeast ~ NE
+kilogram ~ kg
+yes ~ Y
+certain ~ 1
 a ~ A
 New York ~ York
 A) B) ~ C

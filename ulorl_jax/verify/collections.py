@@ -153,8 +153,10 @@ def _compare_list_and_tuple(of_a: Parts, of_b: Parts, ask: Ask) -> Comparison:
 def _compare_with_one(many: Parts, other: str, ask: Ask) -> Comparison | None:
     if len(many.members) == 2 and rational(other) is not None:
         whole, part = map(rational, many.members)
-        if whole is not None and part is not None and 0 < part < 1 and abs(whole) + part == rational(other):
-            return Comparison(UNSURE, "two values, or a mixed number: 1 and 1/2")
+        if whole is not None and part is not None and 0 < part < 1:
+            sums = (abs(whole) + part, whole * (1 + part))  # 1 and 1/2, a million and a half
+            if rational(other) in sums:
+                return Comparison(UNSURE, "two values, or a mixed number: 1 and 1/2")
     if many.kind == "set" and len(many.members) == 1:
         return ask(many.members[0], other)
     if not all(map(_is_understood, many.members)):

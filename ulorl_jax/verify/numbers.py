@@ -15,12 +15,17 @@ from ulorl_jax.verify.expressions import SPAN, readings
 from ulorl_jax.verify.spelling import plain, split
 from ulorl_jax.verify.values import exact
 
-MOST_WORDS = 12  # "minus one hundred and twenty-one thousand three hundred and four and two thirds" has more
+MOST_WORDS = 20  # "two million seven hundred and thirty-seven thousand one hundred and four and two thirds" has 15
 SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+PLURALS = {f"{name}s": value for name, value in SCALES.items()} | {"tens": 10}
+SCALES |= PLURALS
 PARTS = ["half", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"]
 DENOMINATORS = {name: at for at, name in enumerate(PARTS, 2)} | {"quarter": 4, "hundredth": 100, "thousandth": 1000}
 DENOMINATORS |= {f"{name}s": value for name, value in DENOMINATORS.items()} | {"halves": 2}
-SCALED = re.compile(rf"(.*\d)\s*({'|'.join([*SCALES, *sorted(DENOMINATORS, key=len, reverse=True)])})", re.IGNORECASE)
+GROUPS = {"dozen": 12, "dozens": 12, "score": 20, "tens": 10}
+SCALED = re.compile(rf"(.*\d)\s*({'|'.join(sorted([*SCALES, *DENOMINATORS], key=len, reverse=True))})", re.IGNORECASE)
+MIXED = re.compile(r"(\d+) and (an? [a-z]+)(?: ([a-z]+))?")  # 3 and a half; "3 and one half" may be two values
+ONE = re.compile(r"\Aan?\Z|\ba(?= (?:hundred|thousand|[mbtr]+illion)\b)")  # a hundred
 ORDINAL = re.compile(r"(\d{1,9})\s*\^?\{?(?:\\text\{)?(?:st|nd|rd|th)\}*", re.IGNORECASE)
 BASED = re.compile(
     r"(?P<sign>-?)\s*\(?(?P<digits>[0-9A-Fa-f ]+?)\)?\s*"
@@ -28,14 +33,17 @@ BASED = re.compile(
     re.ASCII,
 )
 SHORTENED = re.compile(r"\$?(?P<value>\d+(?:\.\d+)?)\s*(?P<scale>[kKM])", re.ASCII)
-SAID_RATIO = re.compile("([A-Za-z-]+) (?:to|out of|in) ([A-Za-z-]+)")
+SAID_RATIO = re.compile("([A-Za-z-]+) (?:to|out of|in|over) ([A-Za-z-]+)")
 TEN = re.compile(r"(?:_\s*\{?\s*|base )(?:10|ten)\s*[})]*\Z")
 RESIDUE = re.compile(
     r"(?:(?P<name>[A-Za-z])\s*(?:\\equiv|=|≡)\s*)?(?P<value>-?\d{1,9})\s*"
     r"[({]?\s*(?:\\p?mod(?![A-Za-z])|\\bmod|mod)\s*[({]?\s*(?P<modulus>\d{1,9})\s*[)}]*",
     re.ASCII,
 )
-DOZENS = re.compile(r"(?P<count>.+?)\s*dozens?", re.IGNORECASE)
+DOZENS = re.compile(
+    rf"(?:an?|(?P<count>.+?)(?: of)?(?: an?)?)\s*(?:dozen|score|couple|{'|'.join(PLURALS)})", re.IGNORECASE
+)
+LANGUAGES = ("fr", "es", "de", "it", "pt", "nl")
 RATIO_LABEL = re.compile(r"\A[A-Za-z]+(?:\s*:\s*[A-Za-z]+)+\s*=\s*")
 SHARE = re.compile(r"(?P<part>.+?)(?P<percent>\s*(?:%|percent))? of (?P<whole>[$€£]?\s*\d[\d,.]*)", re.IGNORECASE)
 
@@ -60,6 +68,9 @@ def rational(text: str) -> Fraction | None:
         if part is None or whole is None or (part.denominator == 1 and not share["percent"]):
             return None  # "3 of 5" may be 3/5
         return part * whole / (100 if share["percent"] else 1)
+    if (mixed := MIXED.fullmatch(words)) and (part := in_words(mixed[2])) is not None:
+        scale = SCALES.get(mixed[3] or "", 0 if mixed[3] else 1)
+        return (int(mixed[1]) + part) * scale if 0 < part < 1 and scale else None
     if scaled := SCALED.fullmatch(words):
         value, word = rational(scaled[1].strip()), scaled[2].lower()
         return None if value is None else value * SCALES[word] if word in SCALES else value / DENOMINATORS[word]
@@ -76,15 +87,30 @@ def in_words(text: str) -> Fraction | None:
         return None
     if words in (["a"], ["an"]):
         return None
+    if words == ["a", "couple"]:
+        return Fraction(2)
     if words[0] in ("minus", "negative"):
         value = _positive(words[1:])
         return None if value is None else -value
     return _positive(words)
 
 
+def in_another_language(word: str) -> bool:
+    """Whether it names a number elsewhere than in English: quatorze, catorce."""
+    from text_to_num import text2num
+
+    for language in LANGUAGES:
+        try:
+            text2num(word.lower(), language)
+        except ValueError:
+            continue
+        return True
+    return False
+
+
 def ordinal(text: str) -> int | None:
-    """3 of "3rd" and of "third"."""
-    words = plain(text)
+    """3 of "3rd", "third" and "the third"."""
+    words = re.sub("^the ", "", plain(text), flags=re.IGNORECASE)
     if digits := ORDINAL.fullmatch(words):
         return int(digits[1])
     if not re.fullmatch(r"[A-Za-z]+(?:[ -][A-Za-z]+){0,5}", words) or not re.search("(st|nd|rd|th)$", words.lower()):
@@ -96,7 +122,7 @@ def ordinal(text: str) -> int | None:
 
 
 def compare_ordinals(a: str, b: str, ask: Ask) -> Comparison | None:
-    """ "third" is the 3rd, and may be 1/3."""
+    """ "third" is the 3rd; said of a reference 3, it may be 1/3."""
     places = ordinal(a), ordinal(b)
     if None not in places:
         return Comparison(SAME if places[0] == places[1] else DIFFERENT, "ordinal numbers")
@@ -105,6 +131,8 @@ def compare_ordinals(a: str, b: str, ask: Ask) -> Comparison | None:
         if place is not None and value is not None:
             if re.search(r"\d", text):
                 return Comparison(SAME if value == place else DIFFERENT, "an ordinal number and a number")
+            if value == place and text is a:
+                return Comparison(SAME, "an ordinal number and a number")
             if value in (place, Fraction(1, place or 1)):
                 return Comparison(UNSURE, "an ordinal number, or a fraction")
             return Comparison(DIFFERENT, "an ordinal number and a number")
@@ -125,7 +153,7 @@ def compare_rationals(a: str, b: str, ask: Ask) -> Comparison | None:
     if None in values:
         return None
     for text, value in ((a, values[1]), (b, values[0])):
-        if (dozens := DOZENS.fullmatch(plain(text))) and rational(dozens["count"]) == value:
+        if (dozens := DOZENS.fullmatch(plain(text))) and rational(dozens["count"] or "1") == value:
             return Comparison(UNSURE, "a number of dozens, or of what is in them")
     return Comparison(SAME, "equal numbers") if values[0] == values[1] else Comparison(DIFFERENT, "other numbers")
 
@@ -179,15 +207,30 @@ def _positive(words: list[str]) -> Fraction | None:
         cut = len(words) - 1 - words[::-1].index("and")
         whole, part = _positive(words[:cut]), _fraction(words[cut + 1 :])
         if whole is not None and part is not None and whole.denominator == 1 and part < 1:
-            return whole + part
+            # A dozen and a half is 18; a million and a half may be 1,500,000.
+            is_scaled = words[cut - 1] in SCALES and words[cut - 1] not in GROUPS
+            return None if is_scaled and words[cut + 1] == "a" else whole + part * GROUPS.get(words[cut - 1], 1)
     if "point" in words:
+        if words[-1] in SCALES:
+            return _fraction_of(words[:-1], SCALES[words[-1]])
         cut = words.index("point")
-        whole, digits = _cardinal(words[:cut]), [_cardinal([word]) for word in words[cut + 1 :]]
+        whole, digits = _cardinal(words[:cut] or ["zero"]), [_cardinal([word]) for word in words[cut + 1 :]]
         if whole is None or not digits or any(digit is None or digit > 9 for digit in digits):
             return None
         return Fraction(f"{whole}.{''.join(map(str, digits))}")
     cardinal = _cardinal(words)
-    return Fraction(cardinal) if cardinal is not None else _fraction(words)
+    if cardinal is not None:
+        return Fraction(cardinal)
+    scale = (SCALES | GROUPS).get(words[-1]) if len(words) > 1 else None
+    return _fraction(words) if scale is None else _fraction_of(words[:-1], scale)
+
+
+def _fraction_of(words: list[str], scale: int) -> Fraction | None:
+    """Half a million, two thirds of a dozen, two and a half million: of the scale, which stands behind."""
+    if len(words) > 1 and words[-1] == "a":
+        words = words[: -2 if words[-2] == "of" else -1]
+    value = _positive(words)
+    return None if value is None or value.denominator == 1 else value * scale
 
 
 def _fraction(words: list[str]) -> Fraction | None:
@@ -200,20 +243,20 @@ def _fraction(words: list[str]) -> Fraction | None:
     if bottom is None and top is not None and re.search("(?:st|nd|rd|th)s?$", words[-1]):
         # Thirteen fifteenths; but "hundred fifteenth" is a place.
         bottom = ordinal(words[-1].removesuffix("s")) if words[-1].endswith("s") or top == 1 else None
+        bottom = None if bottom == 2 else bottom  # a second is no half
     return None if top is None or not bottom else Fraction(top, bottom)
 
 
 def _cardinal(words: list[str]) -> int | None:
-    if not words:
-        return None
-    if words[-1] == "dozen":
-        count = _cardinal(words[:-1]) if len(words) > 1 else 1
-        return None if count is None else 12 * count
+    if not words or words[0] in PLURALS:
+        return None  # hundreds of them
+    if group := GROUPS.get(words[-1]):
+        count = 1 if words == ["dozen"] else _cardinal(words[:-1])
+        return None if count is None else group * count
     from text_to_num import text2num
 
-    is_one = words[0] in ("a", "an")
     try:
-        return int(text2num(" ".join(["one"] * is_one + words[is_one:]), "en"))
+        return int(text2num(ONE.sub("one", " ".join(words)), "en"))
     except ValueError:
         return None
 

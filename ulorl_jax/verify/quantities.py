@@ -7,12 +7,13 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from ulorl_jax.verify.amounts import amount
 from ulorl_jax.verify.asking import Ask
 from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE, Comparison
 from ulorl_jax.verify.expressions import names_of, readings
 from ulorl_jax.verify.numbers import DENOMINATORS, in_words, rational
 from ulorl_jax.verify.spelling import plain
-from ulorl_jax.verify.units import registry, unit_names, unit_of
+from ulorl_jax.verify.units import unit_names, unit_of
 
 NO_UNIT = re.compile(
     r"(?:square |cubic |sq |cu )?units?(?: ?\^\{?[23]\}?| squared| cubed)?|o'clock|[ap]\.?m\.?", re.IGNORECASE
@@ -27,11 +28,18 @@ NOUN = re.compile(r"[a-z][a-z'-]*\.?|[a-z]+/[a-z]{3,}")  # apples, Mb/hour
 SHORT_NOUN = re.compile("men|ways?|boys?|eggs?|box|toys?|cats|dogs|cars|pens|pts")
 # Between units of one kind: 120 may stand for 2 hours. Not 10: that is more often a digit too many.
 FACTORS = {7, 12, 16, 24, 36, 60, 100, 144, 1000, 3600, 5280, 10**4, 10**6}
+FACTORS_OF = {
+    "fortnight": {2, 14},
+    "month": {4, 30, 31},
+    "year": {52, 365, 366},
+    "ten_years": {10, 120},
+    "century": {10},
+}
 ANGLE_FUNCTION = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 START = re.compile(r"(?=\\text\{)|(?<![A-Za-z\\{])(?=[A-Za-z°%$€£¥₹¢])|(?<=[°%])(?=[A-Za-z])")
 PREFIX = re.compile(r"(?P<sign>-?)\s*(?:US)?(?P<unit>[$€£¥₹]|USD|EUR|GBP|Rs\.?)\s*(?P<value>[^$€£¥₹]+)")
 RATE = re.compile(r"(.+?)\s*(?:/|\b(?:per|an?) )\s*[A-Za-z]+")
-PER = re.compile(r"(?:/ ?|\b(?:per|an?|each|every|in one) )(day|week|month|year|hour|minute|second)\b")
+PER = re.compile(r"(?:/ ?|(?<!\A)\b(?:per|an?|each|every|in one) )(day|week|month|year|hour|minute|second)\b")
 TIMES = re.compile(
     r"(?<=[A-Za-z])(?<!half)(?<!quarter)(?<!quarters)(?<!rds)(?<!hs)(?<! of)\s+"
     r"(?:an?|each|every) (day|week|month|year|hour|minute|second)(?=\}?\Z)"
@@ -44,7 +52,6 @@ REMARK = re.compile(r"(?P<value>.*\d[\s})]*)[(\[](?P<words>[A-Za-z]{2,}(?: [A-Za
 SUM = re.compile(r"[\w)}]\s*[+-].*(?<! )\Z|[A-Za-z]")
 COMMAND = re.compile(r"\\[A-Za-z]+|\bpi\b|(?<=\d)[eE]-?\d+")
 MONEY = {"dollar", "euro", "pound_sterling", "rupee", "yen"}
-COMPOUND = re.compile(r"(?:\d+(?:\.\d+)?\s*[A-Za-z]+(?:,? and |,? )?){2,4}")
 # 22° 30' 36"
 ARC = re.compile(
     r"(?P<sign>-?)\s*(?P<degrees>\d+)\s*(?:°|degrees?\b,?)(?=.)"
@@ -52,11 +59,6 @@ ARC = re.compile(
     r"(?:\s*(?:and )?(?P<seconds>\d+(?:\.\d+)?)\s*(?:''|\"|seconds?\b))?",
     re.ASCII,
 )
-SHORT = [
-    (re.compile(r"(\d+)\s*'\s*(\d+(?:\.\d+)?)\s*(?:\"|'')"), r"\1 feet \2 inches"),
-    (re.compile(r"\b(\d+)\s*h\s*(\d+)\s*(?:m|mins?)?\b"), r"\1 hours \2 minutes"),
-    (re.compile(r"\$\s*(\d+),? (?:and )?(?=\d+ cents?\Z)"), r"\1 dollars "),
-]
 
 
 class Quantity(NamedTuple):
@@ -96,7 +98,7 @@ def quantity(text: str) -> Quantity | None:
         value, rest = text[: start.start()].strip(), text[start.start() :]
         if not _is_value(value) or value in ("a", "A"):
             continue
-        words = re.sub("^(?:US |(?:of )?an? |of (?:the|all|his|her|their|its) )", "", plain(rest))
+        words = re.sub("^(?:US |(?:of )?an? |of (?:(?:the|all|his|her|their|its) )?)", "", plain(rest))
         if NO_UNIT.fullmatch(words):
             return Quantity(value, "", "", True)
         if rest == "°" and ANGLE_FUNCTION.search(value):
@@ -113,6 +115,8 @@ def quantity(text: str) -> Quantity | None:
             return Quantity(value, "", words.lower(), True)
     if (shorter := TAIL.sub(r"\g<brace>", text)) != text:  # "4 pounds each"
         return Quantity(shorter, "", "", True) if _is_value(shorter) else quantity(shorter)
+    if (said := amount(text)) and len(said) == 1:  # an hour and a half
+        return Quantity(str(said[0].count), said[0].unit, "", True)
     return None
 
 
@@ -137,43 +141,9 @@ def compare_like_units(a: str, b: str, ask: Ask) -> Comparison | None:
             return _either(plainly, ask(f"({one.value})*{factor}", other))
     if not one.is_sure and plainly.outcome == SAME:
         return Comparison(UNSURE, "a unit, or a factor")
-    if one.unit and plainly.outcome == DIFFERENT and _is_factor_apart(one.value, other):
+    if one.unit and plainly.outcome == DIFFERENT and is_factor_apart(one, other):
         return Comparison(UNSURE, f"equal if the other is in another unit than {one.unit}")
     return plainly
-
-
-def compare_units(a: str, b: str, ask: Ask) -> Comparison | None:
-    """Quantities in two known units, converted."""
-    a, b = map(_spelled_out, (a, b))
-    if any(quantity(text) is None and not COMPOUND.fullmatch(plain(text)) for text in (a, b)):
-        return None
-    ask.needs_worker()
-    of_a, of_b = _quantity_or_sum(a), _quantity_or_sum(b)
-    if of_a is None or of_b is None or not of_a.unit or not of_b.unit:
-        return None
-    from pint.errors import DimensionalityError, OffsetUnitCalculusError
-
-    units = registry()
-    try:
-        factor = units.Quantity(Fraction(1), of_a.unit).to(of_b.unit).magnitude
-        if {of_a.unit, of_b.unit} & {"degC", "degF"} and of_a.unit != of_b.unit:
-            value = rational(of_a.value)
-            if value is None:
-                return Comparison(UNSURE, "temperatures on two scales")
-            return ask(str(units.Quantity(value, of_a.unit).to(of_b.unit).magnitude), of_b.value)
-    except DimensionalityError:
-        # 30m may be minutes or millions.
-        certain = all(one.is_sure or one.unit != "meter" for one in (of_a, of_b))
-        certain = certain and "percent" not in (of_a.unit, of_b.unit) and not re.search(r"\bin (?:one|an?) ", a + b)
-        return Comparison(DIFFERENT if certain else UNSURE, f"{of_a.unit} and {of_b.unit}")
-    except OffsetUnitCalculusError:
-        return Comparison(UNSURE, "temperatures in a product")
-    if {of_a.unit, of_b.unit} == {"degree", "radian"}:  # pint's pi is rounded
-        one, two = (of_a, of_b) if of_a.unit == "degree" else (of_b, of_a)
-        return ask(rf"({one.value})*\frac{{\pi}}{{180}}", two.value)
-    if not isinstance(factor, Fraction | int):
-        return Comparison(UNSURE, "no exact factor between the units")
-    return ask(of_a.value if factor == 1 else f"({of_a.value})*({factor})", of_b.value)
 
 
 def _compare_two(a: Quantity, b: Quantity, ask: Ask) -> Comparison | None:
@@ -198,11 +168,12 @@ def _compare_two(a: Quantity, b: Quantity, ask: Ask) -> Comparison | None:
     return Comparison(UNSURE, "other things are counted")
 
 
-def _is_factor_apart(a: str, b: str) -> bool:
-    values = rational(a), rational(b)
-    if not values[0] or not values[1]:
+def is_factor_apart(one: Quantity, other: str) -> bool:
+    """Whether a number may be the quantity in another unit than its own."""
+    value, number = rational(one.value), rational(other)
+    if not value or not number:
         return False
-    return values[0] / values[1] in FACTORS or values[1] / values[0] in FACTORS
+    return bool({value / number, number / value} & FACTORS) or number / value in FACTORS_OF.get(one.unit, ())
 
 
 def _either(one: Comparison, two: Comparison) -> Comparison:
@@ -245,26 +216,3 @@ def _is_noun(words: str, marked: bool) -> bool:
 
 def _stem(noun: str) -> str:
     return re.sub("(?<=..)(?:ies|y|es|s|e)$", "", noun)
-
-
-def _spelled_out(text: str) -> str:
-    """5'6", 1h30 and "$5 and 20 cents" with the words of their units."""
-    for pattern, words in SHORT:
-        text = pattern.sub(words, text)
-    return text
-
-
-def _quantity_or_sum(text: str) -> Quantity | None:
-    """ "2 hours 30 minutes" as minutes."""
-    if not COMPOUND.fullmatch(plain(text)):
-        return quantity(text)
-    plainly = re.sub(r"\band\b", " ", plain(text))
-    parts = [quantity(part) for part in re.findall(r"\d+(?:\.\d+)?\s*[A-Za-z]+", plainly)]
-    known = [part for part in parts if part is not None and part.unit]
-    if len(known) < len(parts) or len(parts) < 2:
-        return None
-    measured = [registry().Quantity(Fraction(part.value), part.unit) for part in known]
-    least = known[-1].unit
-    if not all(one.is_compatible_with(least) for one in measured):
-        return None
-    return Quantity(str(sum(one.to(least).magnitude for one in measured)), least, "", True)

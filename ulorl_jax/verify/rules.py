@@ -13,12 +13,14 @@ from typing import Any
 from ulorl_jax.verify import (
     algebra,
     collections,
+    conversions,
     families,
     intervals,
     labels,
     matrices,
     nothing,
     numbers,
+    numerals,
     quantities,
     sentences,
     texts,
@@ -96,7 +98,7 @@ class Rules:
       deadline_s: seconds that one comparison may take in a worker.
     """
 
-    version = "rules-3"
+    version = "rules-4"
 
     def __init__(self, *, workers: int, deadline_s: float):
         self._pool = WorkerPool(compare_pair, workers=workers, deadline_s=deadline_s, memory_mb=MEMORY_MB)
@@ -237,6 +239,7 @@ RULES: tuple[tuple[str, Callable[[str, str, Ask], Comparison | None]], ...] = (
     ("times", times.compare_times),
     ("dates", times.compare_dates),
     ("numbers", numbers.compare_rationals),
+    ("numerals", numerals.compare_numerals),
     ("nothing", nothing.compare_nothing),
     ("truths", texts.compare_truths),
     ("options", texts.compare_options),
@@ -246,7 +249,7 @@ RULES: tuple[tuple[str, Callable[[str, str, Ask], Comparison | None]], ...] = (
     ("sentences", sentences.compare_sentences),
     ("families", families.compare_families),
     ("quantities", quantities.compare_like_units),
-    ("units", quantities.compare_units),
+    ("units", conversions.compare_units),
     ("ratios", collections.compare_ratios),
     ("matrices", matrices.compare_matrices),
     ("intervals", intervals.compare_intervals),

@@ -33,7 +33,7 @@ HIDDEN = re.compile(
 )
 INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2065\ufe00-\ufe0f\ufeff]")
 LIST = r"[,;]|\b(?:and|or)\b"  # between the members of a list
-THOUSANDS = re.compile(r"(?<![\d.])(?<!\d,)\d{1,3}(?:,\d{3})+(?!\d|,\d)")
+THOUSANDS = re.compile(r"(?<![\d.])(?<!\d,)(?<!\d,-)\d{1,3}(?:,\d{3})+(?!\d|,\d)")  # not in 9,13,-20,191
 TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\d+|\S", re.ASCII | re.DOTALL)
 DEPTHS = re.compile(
     r"\\(?P<open>begin|\{|langle|lfloor|lceil)(?![A-Za-z])|\\(?P<close>end|\}|rangle|rfloor|rceil)(?![A-Za-z])|\\.|[(\[{]|[)\]}]"
@@ -121,9 +121,7 @@ def members_of(text: str, separator: str = LIST, is_bare: bool = True) -> list[s
     """
     text = re.sub(r"\\text\{(and|or)\}", r" \1 ", text)
     if is_bare or re.search(r"[,;] |\b(?:and|or)\b", text):
-        text = re.sub(
-            r"(?<![\d.])(?<!\d,)\d{1,3}(?:,\d{3})+(?!\d|,\d)", lambda number: number[0].replace(",", ""), text
-        )
+        text = THOUSANDS.sub(lambda number: number[0].replace(",", ""), text)
     parts = split(text, separator)
     if parts is None:
         return None

@@ -2,14 +2,17 @@ r"""Answers that are no mathematics: options, yes and no, words, times of the da
 
 from __future__ import annotations
 
+import os
 import re
 from typing import NamedTuple
 
 from ulorl_jax.verify.asking import Ask
 from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE, Comparison
 from ulorl_jax.verify.nothing import kind_of
-from ulorl_jax.verify.numbers import in_words, ordinal, rational
+from ulorl_jax.verify.numbers import in_another_language, in_words, ordinal, rational
+from ulorl_jax.verify.numerals import is_in_roman_letters
 from ulorl_jax.verify.spelling import LIST, plain, split
+from ulorl_jax.verify.units import unit_names
 
 # "Yes, it is", but not "yes, if n is even".
 EXPLAINED = re.compile(
@@ -29,7 +32,9 @@ ANOTHER_OPTION = re.compile(r"(?<![A-Za-z])[A-J][).:](?!\d)")
 WORDS = re.compile(r"[^\W\d_]+(?:(?:['. ]+|(?<=[^\W\d_]{2})-(?=[^\W\d_]{2}))[^\W\d_]+)*\.?")
 # They may say a number.
 COUNTING = re.compile(
-    "none|never|once|twice|thrice|nothing|nobody|zero|dozen|pair|single|double|triple|half|quarter|impossible"
+    "none|never|once|twice|thrice|nothing|nobody|zero|dozen|pair|single|double|triple|half|quarter|impossible|unity"
+    "|couple|score|gross|several|many|naught|trio|quartet|twins|triplets|quadruple|googol"
+    "|dozens|hundreds|thousands|[mb]illions|[a-z]+fold|certain|nickel|dime"
 )
 HEDGES = re.compile(r"\b(?:maybe|perhaps|possibly|probably|either|not sure|or|between)\b", re.IGNORECASE)
 
@@ -121,7 +126,7 @@ def compare_words(a: str, b: str, ask: Ask) -> Comparison | None:
 
 
 def is_ordinary_word(text: str) -> bool:
-    """Whether it is one word, and none that says a number, an option or nothing at all."""
+    """Whether it is one word, and none that says a number, an amount, an option or nothing at all."""
     words = _words(text)
     return (
         words is not None
@@ -130,6 +135,9 @@ def is_ordinary_word(text: str) -> bool:
         and not COUNTING.fullmatch(words[0].lower())
         and ordinal(text) is None
         and kind_of(plain(text)) is None
+        and not is_in_roman_letters(re.sub("(?:th|st|nd|rd)$", "", words[0]))
+        and not in_another_language(words[0])
+        and words[0] not in unit_names()
     )
 
 
@@ -194,14 +202,20 @@ def _compare_word_lists(a: list[str], b: list[str]) -> Comparison | None:
         return Comparison(DIFFERENT, "another name")
     if len(a) != 1 or len(b) != 1:
         return Comparison(UNSURE, "other words, which may mean the same")
+    if any(word in TRUTHS and word[0] in lower for word in lower):
+        return Comparison(UNSURE, "yes or no, and a letter")
     if max(map(len, lower)) <= 3:
         if sorted(lower[0]) != sorted(lower[1]):
             return Comparison(DIFFERENT, "other letters")
         # A product of letters, the name of a segment, or "dog" and "god".
         is_product = not set(lower[0]) & set("aeiou") and (a[0] + b[0]).islower()
         return None if is_product else Comparison(UNSURE, "the same letters in another order")
-    if lower[0].startswith(lower[1]) or lower[1].startswith(lower[0]) or min(map(len, lower)) == 1:
-        return Comparison(UNSURE, "one word begins as the other")
+    if any(set(lower) <= kind for kind in KINDS):
+        return Comparison(DIFFERENT, "another word of the same kind")
+    if min(map(len, lower)) == 1 or len(os.path.commonprefix(lower)) >= min(5, *map(len, lower)):
+        return Comparison(UNSURE, "one word begins as the other")  # increases, increasing
+    if lower[0][0] == lower[1][0] and min(map(len, lower)) == 2:
+        return Comparison(UNSURE, "a word and what may be its abbreviation")  # kg
     return Comparison(DIFFERENT, "other words")
 
 

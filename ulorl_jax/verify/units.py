@@ -34,10 +34,12 @@ minute: min mins minute
 hour: h hr hrs hour
 day: day days
 week: week wk wks
+fortnight: fortnight
 month: month
 year: year yr yrs
-decade: decade
+ten_years: decade
 century: century centuries
+millennium: millennium millennia
 milliliter: ml mL milliliter millilitre cc
 centiliter: cl cL centiliter centilitre
 liter: l L liter litre
@@ -96,7 +98,9 @@ yen: ¥ yen JPY
 rupee: ₹ rupee rs Rs INR
 percent: % percent
 """
-MONEY = """
+# pint's own decade is one of a logarithm.
+DEFINED = """
+ten_years = 10 * year
 dollar = [us_money]
 cent = dollar / 100
 euro = [euro_money]
@@ -165,12 +169,12 @@ def unit_of(words: str) -> str | None:
 
 @functools.cache
 def registry() -> Any:
-    """pint's units and money, with exact factors."""
+    """pint's units and those of `DEFINED`, with exact factors."""
     import pint
 
     exactly: Any = Fraction  # pint declares it a type of floats
     units = pint.UnitRegistry(non_int_type=exactly, on_redefinition="ignore")
-    for line in MONEY.strip().splitlines():
+    for line in DEFINED.strip().splitlines():
         units.define(line)
     for code in CURRENCIES.split():
         units.define(f"{code} = [money_{code}]")
