@@ -198,7 +198,7 @@ def gather(x: jax.Array, names: Sequence[str], axis: int) -> jax.Array:
       names: mesh axes, the major one first. The last ones to be gathered, and to be reduced first, carry most bytes.
       axis: the dim.
     """
-    for name in reversed(names):
+    for name in reversed(_split(names)):
         x = jax.lax.all_gather(x, name, axis=axis, tiled=True)
     return x
 
@@ -210,9 +210,14 @@ def sum_scattered(x: jax.Array, names: Sequence[str], axis: int) -> jax.Array:
       x: what this device adds.
       names, axis: see `gather`.
     """
-    for name in names:
+    for name in _split(names):
         x = jax.lax.psum_scatter(x, name, scatter_dimension=axis, tiled=True)
     return x
+
+
+def _split(names: Sequence[str]) -> list[str]:
+    """Those of more than one device: XLA leaves a collective of a device with itself in the program."""
+    return [name for name in names if jax.lax.axis_size(name) > 1]
 
 
 def reshard(tree: Any, shardings: Any, dtype: Any = None) -> Any:
