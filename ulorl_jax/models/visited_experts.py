@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from ulorl_jax.models.owned_experts import block_size, own_visits
 
-LARGEST = 512  # visits of a block: a fair share of 2,176 wastes 15% in its last one
+LARGEST = 512  # visits of a block; half of an expert's last one is empty: 12% of a fair share of 2,176
 
 
 def visit_experts(
