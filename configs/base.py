@@ -54,6 +54,9 @@ def get_config() -> ml_collections.ConfigDict:
     # Shards of a row's tokens in training, for rows too long for one device; parameters and optimizer are split over
     # them too. Row lengths are multiples of 2 x context; on a TPU of 256 x context, and best of 2048 x context.
     c.mesh.context = 1
+    # Owners of the experts in training: tokens go to the owners of their group, instead of all experts' weights to all
+    # devices. Divides model.num_experts. For all else more of context: above read context x expert.
+    c.mesh.expert = 1
     c.mesh.tensor = 1  # shards of heads, MLP and vocabulary
 
     c.tokenizer = tokenizer()

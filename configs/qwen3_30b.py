@@ -4,6 +4,8 @@ Paper:    L = 128k, M = 8, 128 prompts x 8 samples, temperature 0.85, AdamW 1e-6
 Hardware: TPU v5p-128 (64 chips of 95 GiB): mesh fsdp 4 x context 16. Other slices of as many chips as 16 divides take
           the same file, with as many pages as they hold (v5p-64: fsdp 2, half of them). On 256 chips
           --config.mesh.tensor=2: 128 experts are not split 256 ways.
+          --config.mesh.context=4 --config.mesh.expert=4 gives every expert an owner among four chips in training, too:
+          an update sends 107 GiB per micro-batch and chip instead of 179.
 Memory:   python launch/plan.py compile --config=configs/qwen3_30b.py --topology=v5p:4x4x4 --workdir=runs/plan
 Command:  python launch/train.py --config=configs/qwen3_30b.py --workdir=runs/qwen3_30b
           (first with --dry_run: parameters, tokens per step and memory by hand count, in seconds)

@@ -59,9 +59,18 @@ def test_the_hand_count_of_pages_is_what_the_pool_takes(dtype, each, devices):
     assert "room for 768 tokens" in term.note
 
 
-@pytest.mark.parametrize("mesh", [{"data": 1, "fsdp": 8, "tensor": 1}, {"data": 2, "fsdp": 2, "tensor": 2}])
-def test_the_hand_count_is_what_the_arrays_of_a_run_take(mesh, devices):
-    settings = runs.settings({f"mesh.{axis}": size for axis, size in mesh.items()})
+@pytest.mark.parametrize(
+    ("mesh", "experts"),
+    [
+        ({"data": 1, "fsdp": 8, "tensor": 1}, 0),
+        ({"data": 2, "fsdp": 2, "tensor": 2}, 0),
+        ({"fsdp": 1, "expert": 4, "tensor": 2}, 4),
+    ],
+)
+def test_the_hand_count_is_what_the_arrays_of_a_run_take(mesh, experts, devices):
+    shape = {"num_experts": experts, "num_experts_per_tok": experts // 2, "moe_intermediate_size": 24}
+    sizes = {f"mesh.{axis}": size for axis, size in mesh.items()}
+    settings = runs.settings(sizes | {f"model.{name}": size for name, size in shape.items()})
     layouts = {phase: Layout(make_mesh(**mesh), phase) for phase in ("training", "decoding")}
     terms = {term.name: term for term in memory_terms(settings)}
     state = init_state(jax.random.key(0), settings.model, make_optimizer(settings.optimizer), layouts["training"])

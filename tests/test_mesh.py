@@ -10,7 +10,12 @@ from tests.tiny import make_config, make_layout, make_moe_config, make_params
 from ulorl_jax.mesh import AXES, DECODING, TRAINING, Layout, make_mesh, reshard
 from ulorl_jax.models.qwen3_params import map_table, parameter_table
 
-MESHES = [{"data": 2, "fsdp": 4}, {"data": 2, "fsdp": 2, "tensor": 2}, {"fsdp": 4, "tensor": 2}]
+MESHES = [
+    {"data": 2, "fsdp": 4},
+    {"data": 2, "fsdp": 2, "tensor": 2},
+    {"fsdp": 4, "tensor": 2},
+    {"data": 2, "fsdp": 2, "expert": 2},
+]
 
 
 def param_shardings(config, layout):
@@ -18,8 +23,8 @@ def param_shardings(config, layout):
 
 
 def test_minus_one_takes_the_devices_that_are_left(devices):
-    assert make_mesh(devices=devices).shape == {"data": 1, "fsdp": 8, "context": 1, "tensor": 1}
-    sizes = {"data": 2, "fsdp": 2, "context": 1, "tensor": 2}
+    assert make_mesh(devices=devices).shape == {"data": 1, "fsdp": 8, "context": 1, "expert": 1, "tensor": 1}
+    sizes = {"data": 2, "fsdp": 2, "context": 1, "expert": 1, "tensor": 2}
     assert make_mesh(data=-1, fsdp=2, tensor=2, devices=devices).shape == sizes
     mesh = make_mesh(data=2, fsdp=2, context=2, devices=devices)
     assert mesh.axis_names == AXES and mesh.devices.ravel().tolist() == devices
@@ -44,17 +49,36 @@ def test_sizes_that_do_not_fit_the_devices_are_refused(devices, sizes, message):
 def test_a_logical_axis_lies_where_its_phase_says(devices):
     mesh = make_mesh(data=2, context=2, tensor=2, devices=devices)
     training, decoding = Layout(mesh, "training"), Layout(mesh, "decoding")
-    assert training.sharding(None, "embed", "heads").spec == P(None, ("context", "fsdp"), ("tensor",))
-    assert decoding.sharding(None, "embed", "heads").spec == P(None, None, ("tensor", "context"))
+    assert training.sharding(None, "embed", "heads").spec == P(None, ("context", "expert", "fsdp"), ("tensor",))
+    assert decoding.sharding(None, "embed", "heads").spec == P(None, None, ("tensor", "context", "expert"))
     # Rows have context already, so what is left of heads and of ids is split over tensor.
-    assert decoding.sharding("rows", "heads").spec == P(("data", "fsdp", "context"), ("tensor",))
-    assert decoding.sharding("rows", "vocab").spec == P(("data", "fsdp", "context"), ("tensor",))
+    assert decoding.sharding("rows", "heads").spec == P(("data", "fsdp", "context", "expert"), ("tensor",))
+    assert decoding.sharding("rows", "vocab").spec == P(("data", "fsdp", "context", "expert"), ("tensor",))
     assert decoding.shared("heads") == decoding.shared("vocab") == ("context",)
     assert decoding.shared("kv_heads") == training.shared("heads") == ()
-    assert training.sharding("rows", "tokens").spec == P(("data", "fsdp"), ("context",))
+    assert training.sharding("rows", "tokens").spec == P(("data", "fsdp"), ("context", "expert"))
+    assert training.sharding("experts", "embed", "mlp").spec == P(("expert",), ("context", "fsdp"), ("tensor",))
     assert (training.ways("rows"), training.ways("tokens"), training.ways("slots")) == (2, 2, 1)
     assert decoding.ways("slots") == decoding.ways("rows") == 4 and decoding.ways("tokens") == 1
     assert training == Layout(mesh, "training") and hash(training) == hash(Layout(mesh, "training")) != hash(decoding)
+
+
+def test_expert_is_more_of_context_for_all_but_the_experts_it_owns(devices):
+    config = make_moe_config(tie_word_embeddings=False)
+    for phase in ("training", "decoding"):
+        owners, more = (make_layout(phase, devices, data=2, fsdp=1, **axes) for axes in ({"expert": 4}, {"context": 4}))
+        for axis in ("rows", "tokens", "embed", "vocab", "heads", "slots"):
+            assert owners.ways(axis) == more.ways(axis)
+    owners, more = (make_layout("training", devices, fsdp=2, **axes) for axes in ({"expert": 4}, {"context": 4}))
+    held, gathered = (
+        map_table(lambda row: layout.sharding(*row.axes).shard_shape(row.shape), config)  # noqa: B023 (called at once)
+        for layout in (owners, more)
+    )
+    # Of four experts, 32 x 24: one of them, split over fsdp; a slice of each.
+    assert held["layers"].pop("gate") == held["layers"].pop("up") == (2, 1, 16, 24)
+    assert gathered["layers"].pop("gate") == gathered["layers"].pop("up") == (2, 4, 4, 24)
+    assert held["layers"].pop("down") == (2, 1, 24, 16) and gathered["layers"].pop("down") == (2, 4, 24, 4)
+    assert held == gathered and held["layers"]["q"] == (2, 4, 64)
 
 
 def test_a_dim_its_mesh_axes_do_not_divide_is_refused_and_the_multiple_named(devices):

@@ -79,6 +79,8 @@ SIZES = {
     "warm_start.steps": 700,
 }
 
+SIX_EXPERTS = {"model.num_experts": 6, "model.num_experts_per_tok": 2, "model.moe_intermediate_size": 8}
+
 # What is wrong, what the message must say (the key, the value got), and the value it names.
 REFUSALS = [
     ({"steps": 0}, ["steps must be at least 1", "got 0"], {"steps": 1}),
@@ -159,6 +161,17 @@ REFUSALS = [
         ["loss.importance=tois", "got (1, 'continuous')", "rollout.refill=step"],
         {"rollout.refill": "step", "rollout.segments": 1, "loss.importance": "tois"},
     ),
+    (
+        {"mesh.expert": 2},
+        ["mesh.expert", "(0: the model is dense)", "got 2: 1 would work"],
+        {"mesh.expert": 1},
+    ),
+    (
+        {"mesh.expert": 4} | SIX_EXPERTS,
+        ["mesh.expert", "must divide model.num_experts (6)", "got 4", "1 or 2 or 3 or 6 would work"],
+        {"mesh.expert": 3},
+    ),
+    ({"mesh.expert": -1} | SIX_EXPERTS, ["mesh.expert", "got -1", "1 or 2 or 3 or 6"], {"mesh.expert": 6}),
     ({"optimizer.kind": "sgd"}, ["optimizer.kind must be one of", "got 'sgd'", "adamw"], {"optimizer.kind": "adamw"}),
     ({"warm_start.optimizer.kind": ""}, ["warm_start.optimizer.kind"], {"warm_start.optimizer.kind": "muon"}),
     ({"rollout.temperature": 0.0}, ["rollout.temperature", "got 0.0", "0.85"], {"rollout.temperature": 0.85}),
@@ -307,7 +320,7 @@ def test_on_so_many_devices_the_mesh_has_sizes_and_every_part_with_rows_of_its_o
     values = {"mesh.fsdp": -1, "mesh.context": 4, "mesh.data": 2, "train.rows_per_micro_batch": 0}
     settings = Settings.from_dict(changed(values))
     there = on_devices(settings, 32)
-    assert dataclasses.asdict(there.mesh) == {"data": 2, "fsdp": 4, "context": 4, "tensor": 1}
+    assert dataclasses.asdict(there.mesh) == {"data": 2, "fsdp": 4, "context": 4, "expert": 1, "tensor": 1}
     assert there.train.rows_per_micro_batch == 8
     assert on_devices(there, 32) == there
     with pytest.raises(ValueError, match="needs 32 devices, there are 16"):

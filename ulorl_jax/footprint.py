@@ -123,10 +123,10 @@ def memory_terms(settings: Settings) -> list[Term]:
     copied = () if pages.count else (array((*cache[:1], s.rollout.prefill_rows, *cache[2:]), _COPIED, width, DECODING),)
     rows_together = s.train.rows_per_micro_batch or max(s.mesh.data, 1) * max(s.mesh.fsdp, 1)
     tokens = (m.num_hidden_layers, rows_together, max(s.train.row_lengths))
-    # Of a chunk each device holds those of its own tokens, with the whole vocabulary; of so many rows:
-    rows_of_logits = rows_together * max(s.mesh.context, 1) * max(s.mesh.tensor, 1)
-    own = -(-max(s.train.row_lengths) // (max(s.mesh.context, 1) * max(s.mesh.tensor, 1)))
-    logits = (rows_of_logits, min(s.train.logprob_chunk, own), m.vocab_size)
+    # Of a chunk each device holds those of its own tokens, with the whole vocabulary.
+    shares = math.prod(max(mesh[axis], 1) for axis in (*TRAINING["tokens"], *TRAINING["vocab"]))
+    own = -(-max(s.train.row_lengths) // shares)
+    logits = (rows_together * shares, min(s.train.logprob_chunk, own), m.vocab_size)
     # Output and logarithm of the sum of every query.
     attended = (*tokens, m.num_attention_heads, m.head_dim + 4 / width)
     attention = array(attended, (None, "rows", "tokens", "heads", None), width, TRAINING)
@@ -212,6 +212,6 @@ def _rows(config: Qwen3Config) -> list[Param]:
 
 def _share(size: float, axes, table: Mapping[str, tuple[str, ...]], mesh: Mapping[str, int]) -> float | None:
     """Bytes on one device; None where an axis it is split over has no size yet."""
-    names = [name for axis in axes if axis for name in table.get(axis, ())]
+    names = {name for axis in axes if axis for name in table.get(axis, ())}  # two dims may ask for one
     ways = [mesh[name] for name in names]
     return None if -1 in ways else size / math.prod(ways)

@@ -17,49 +17,59 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-AXES = ("data", "fsdp", "context", "tensor")
+AXES = ("data", "fsdp", "context", "expert", "tensor")
 
-# Parameters, gradients and optimizer state are split over context and fsdp (and gathered layer by layer under the
-# scan); packed rows are split over the axes that hold whole layers, their tokens over context (see `token_order`).
+# Parameters, gradients and optimizer state are split over context, expert and fsdp (and gathered layer by layer under
+# the scan); packed rows are split over the axes that hold whole layers, their tokens over context and expert (see
+# `token_order`). So expert is a second context for all but the experts, which it owns: their weights are gathered over
+# the other axes alone, and tokens go to them (`models/visited_experts.py`).
 TRAINING = {
-    "embed": ("context", "fsdp"),
+    "embed": ("context", "expert", "fsdp"),
     "vocab": ("tensor",),
     "heads": ("tensor",),
     "kv_heads": ("tensor",),
     "mlp": ("tensor",),
-    "experts": (),
+    "experts": ("expert",),
     "rows": ("data", "fsdp"),
-    "tokens": ("context",),
+    "tokens": ("context", "expert"),
 }
 
 # A decode step reads every weight for one token per slot: weights stay where they
 # are used (no gather per token), slots are split over the other axes, and so are the
 # packed rows of a model that only reads them. Where experts, ids or heads are split over axes
 # that slots are split over too, the slots' hidden states go to the weights. Tensor comes first
-# of heads: what the parts of context have together is then what one part of tensor attends with.
+# of heads: what the parts of context have together is then what one part of tensor attends with. Expert is a second
+# context.
 DECODING = {
-    "vocab": ("context", "tensor"),
-    "heads": ("tensor", "context"),
+    "vocab": ("context", "expert", "tensor"),
+    "heads": ("tensor", "context", "expert"),
     "kv_heads": ("tensor",),
     "mlp": ("tensor",),
-    "experts": ("fsdp", "context"),
-    "slots": ("data", "fsdp", "context"),
-    "rows": ("data", "fsdp", "context"),
+    "experts": ("fsdp", "context", "expert"),
+    "slots": ("data", "fsdp", "context", "expert"),
+    "rows": ("data", "fsdp", "context", "expert"),
 }
 
 
 def make_mesh(
-    *, data: int = 1, fsdp: int = -1, context: int = 1, tensor: int = 1, devices: Sequence[Any] | None = None
+    *,
+    data: int = 1,
+    fsdp: int = -1,
+    context: int = 1,
+    expert: int = 1,
+    tensor: int = 1,
+    devices: Sequence[Any] | None = None,
 ) -> Mesh:
-    """A mesh of all devices with the axes data, fsdp, context and tensor.
+    """A mesh of all devices with the axes data, fsdp, context, expert and tensor.
 
     Args:
       data: replicas of the sharded parameters.
       fsdp: shards of parameters and optimizer state.
       context: shards of a row's tokens; parameters and optimizer state are split over them too.
+      expert: owners of the experts of every layer; for all else more of context.
       tensor: shards of heads, MLP and vocabulary.
       devices: defaults to all.
-      At most one of the four may be -1: it takes the devices left over.
+      At most one of the five may be -1: it takes the devices left over.
 
     Returns:
       The mesh.
@@ -68,21 +78,21 @@ def make_mesh(
       ValueError: the sizes do not multiply to the number of devices.
     """
     devices = list(jax.devices() if devices is None else devices)
-    sizes = mesh_sizes(len(devices), data=data, fsdp=fsdp, context=context, tensor=tensor)
+    sizes = mesh_sizes(len(devices), data=data, fsdp=fsdp, context=context, expert=expert, tensor=tensor)
     return Mesh(np.asarray(devices).reshape(list(sizes.values())), AXES)
 
 
-def mesh_sizes(count: int, *, data: int, fsdp: int, context: int, tensor: int) -> dict[str, int]:
+def mesh_sizes(count: int, *, data: int, fsdp: int, context: int, expert: int, tensor: int) -> dict[str, int]:
     """The sizes of a mesh's axes, by name, where one of them may be what the others leave.
 
     Args:
       count: devices.
-      data, fsdp, context, tensor: see `make_mesh`.
+      data, fsdp, context, expert, tensor: see `make_mesh`.
 
     Raises:
       ValueError: the sizes do not multiply to the number of devices.
     """
-    sizes = [data, fsdp, context, tensor]
+    sizes = [data, fsdp, context, expert, tensor]
     if sizes.count(-1) > 1 or any(size == 0 or size < -1 for size in sizes):
         raise ValueError(f"mesh sizes must be positive, with at most one -1; got {dict(zip(AXES, sizes, strict=True))}")
     if -1 in sizes:
@@ -165,8 +175,8 @@ class Layout:
             return np.arange(length, dtype=np.int32)
         if length % (2 * ways):
             raise ValueError(
-                f"a row of {length} tokens cannot be split over {ways} parts of the mesh (mesh.context): each holds "
-                f"two chunks of it; make the row length a multiple of {2 * ways}, such as "
+                f"a row of {length} tokens cannot be split over {ways} parts of the mesh (mesh.context x mesh.expert): "
+                f"each holds two chunks of it; make the row length a multiple of {2 * ways}, such as "
                 f"{-(-length // (2 * ways)) * 2 * ways}"
             )
         chunks = np.arange(length, dtype=np.int32).reshape(2 * ways, -1)
@@ -188,7 +198,7 @@ def gather(x: jax.Array, names: Sequence[str], axis: int) -> jax.Array:
       names: mesh axes, the major one first. The last ones to be gathered, and to be reduced first, carry most bytes.
       axis: the dim.
     """
-    for name in reversed(names):
+    for name in reversed(_split(names)):
         x = jax.lax.all_gather(x, name, axis=axis, tiled=True)
     return x
 
@@ -200,9 +210,14 @@ def sum_scattered(x: jax.Array, names: Sequence[str], axis: int) -> jax.Array:
       x: what this device adds.
       names, axis: see `gather`.
     """
-    for name in names:
+    for name in _split(names):
         x = jax.lax.psum_scatter(x, name, scatter_dimension=axis, tiled=True)
     return x
+
+
+def _split(names: Sequence[str]) -> list[str]:
+    """Those of more than one device: XLA leaves a collective of a device with itself in the program."""
+    return [name for name in names if jax.lax.axis_size(name) > 1]
 
 
 def reshard(tree: Any, shardings: Any, dtype: Any = None) -> Any:

@@ -25,9 +25,10 @@ class MeshSettings:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingMeshSettings(MeshSettings):
-    """With the axis that only training splits something over."""
+    """With the axes that only training splits something over by itself."""
 
     context: int
+    expert: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,6 +249,26 @@ def check_asking(asking: AskingSettings, section: str) -> None:
         demand_least(f"{section}.{name}", 1, getattr(asking, name))
     lengths = asking.row_lengths
     demand(min(lengths, default=0) >= 1, f"{section}.row_lengths must name tokens of a row", lengths, "(1024, 4096)")
+
+
+def check_experts(owners: int, experts: int) -> None:
+    """Refuses a mesh axis expert that a model's experts cannot be split over.
+
+    Args:
+      owners: mesh.expert.
+      experts: E; 0 of a dense model.
+
+    Raises:
+      ValueError: what was wrong, the value got, values that work.
+    """
+    able = [n for n in range(1, experts + 1) if experts % n == 0] or [1]
+    demand(
+        owners in able,
+        f"mesh.expert owners share a mixture's experts evenly, so it must divide model.num_experts ({experts}"
+        f"{'' if experts else ': the model is dense'})",
+        owners,
+        f"{' or '.join(map(str, able))} would work",
+    )
 
 
 def check_optimizer(optimizer: OptimizerSettings, section: str) -> None:

@@ -27,6 +27,7 @@ from ulorl_jax.sections import (
     TrainingMeshSettings,
     TrainSettings,
     WarmStartSettings,
+    check_experts,
     check_optimizer,
     check_prompt,
     check_verify,
@@ -195,6 +196,7 @@ def check(settings: Settings) -> None:
         s.verify.overlap,
         "set verify.overlap=False, or loss.importance=pois or sais",
     )
+    check_experts(s.mesh.expert, s.model.num_experts)
     check_optimizer(s.optimizer, "optimizer")
     check_optimizer(s.warm_start.optimizer, "warm_start.optimizer")
     bad_eos = [i for i in s.tokenizer.eos_ids if not 0 <= i < s.model.vocab_size]

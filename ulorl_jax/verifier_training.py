@@ -25,6 +25,7 @@ from ulorl_jax.io.progress import Progress
 from ulorl_jax.mesh import Layout, make_mesh, reshard
 from ulorl_jax.models.qwen3_params import map_table
 from ulorl_jax.parts import make_workdir
+from ulorl_jax.sections import check_experts
 from ulorl_jax.supervised import RowSettings, Supervised
 from ulorl_jax.train.state import init_state, start_state, state_shardings, state_structs
 from ulorl_jax.types import TrainState
@@ -82,6 +83,7 @@ class _Training:
         self.model = dataclasses.replace(self.weights.config, **computed) if self.weights else s.model
         folder = Path(s.tokenizer.path) if s.tokenizer.path else self.weights.files if self.weights else None
         self.tokenizer = make_tokenizer(s.tokenizer, self.model.vocab_size, folder)
+        check_experts(s.mesh.expert, self.model.num_experts)
         mesh = make_mesh(**dataclasses.asdict(s.mesh))
         self.layout, self.decoding = Layout(mesh, "training"), Layout(mesh, "decoding")
         u = s.updates

@@ -53,6 +53,7 @@ def on_one(kind, sampling):
         ("tied", ALL, Sampling(0.85)),
         ("tied", {"fsdp": 1, "context": 8}, Sampling(0.0)),
         ("experts", {"data": 2, "fsdp": 1, "context": 4}, Sampling(0.85)),
+        ("experts", {"fsdp": 1, "expert": 4, "tensor": 2}, Sampling(0.85)),
     ],
     ids=str,
 )

@@ -74,6 +74,8 @@ def test_T3_the_update_does_not_depend_on_the_mesh(devices, axes):
         {"data": 2, "fsdp": 4},
         {"fsdp": 2, "context": 4},
         {"context": 2, "tensor": 2},
+        {"fsdp": 2, "expert": 4},
+        {"context": 2, "expert": 2, "tensor": 2},
     ],
     ids=str,
 )

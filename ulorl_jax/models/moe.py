@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from ulorl_jax.mesh import Layout, gather, sum_scattered
 from ulorl_jax.models.owned_experts import ask_experts
+from ulorl_jax.models.visited_experts import visit_experts
 
 
 def route(x: jax.Array, router: jax.Array, top_k: int, renormalise: bool) -> tuple[jax.Array, jax.Array]:
@@ -44,12 +45,14 @@ def moe_mlp(
 ) -> jax.Array:
     """SwiGLU experts without dropping: tokens are sorted by expert, three ragged products, sorted back.
 
-    With a layout every device computes its part of every expert's width. Where the layout splits experts (decoding),
-    tokens go to them: every device gathers the tokens of all, computes what its own experts say of them, and what all
-    say is added up. Where it does not (training), a device sorts its own tokens and gathers the experts' weights.
+    With a layout every device computes its part of every expert's width. Where the layout splits experts (decoding, and
+    training with a mesh axis expert), tokens go to them: every device gathers the tokens of all that share the experts,
+    computes what its own say of them, and what all say is added up. Where it does not, a device sorts its own tokens
+    and gathers the experts' weights.
 
     Args:
-      x: `[B, T, D]`; B is split over the mesh axes that experts are split over, and perhaps over more.
+      x: `[B, T, D]`; B in decoding, T in training is split over the mesh axes that experts are split over, and perhaps
+        over more.
       router: `[D, E]`.
       gate, up: `[E, D, F]`.
       down: `[E, F, D]`.
@@ -63,17 +66,24 @@ def moe_mlp(
     if layout is None or layout.mesh.size == 1:
         return local(x, router, gate, up, down).astype(x.dtype)
     shard, width, owners = layout.names("embed"), layout.names("mlp"), layout.names("experts")
+    others = tuple(name for name in shard if name not in owners)  # what owners' weights are split over
 
     def part(x, router, gate, up, down):
-        router, gate = gather(router, shard, 0), gather(gate, shard, 1)
-        up, down = gather(up, shard, 1), gather(down, shard, 2)
-        if layout.ways("experts") > 1:
+        router, gate = gather(router, shard, 0), gather(gate, others, 1)
+        up, down = gather(up, others, 1), gather(down, others, 2)
+        if layout.ways("experts") == 1:
+            out = local(x, router, gate, up, down)
+        elif layout.phase == "training":
+            flat = x.reshape(-1, x.shape[-1])
+            routed = route(flat, router, top_k, renormalise)
+            tokens, *routed = (gather(mine, owners, 0) for mine in (flat, *routed))
+            out = visit_experts(tokens, *routed, gate, up, down, owners, router.shape[1])
+            out = sum_scattered(out, owners, 0).reshape(x.shape)
+        else:
             tokens = gather(x, owners, 0)
             routed = route(tokens.reshape(-1, x.shape[-1]), router, top_k, renormalise)
             out = ask_experts(tokens, *routed, gate, up, down, owners, router.shape[1])
             out = sum_scattered(out, owners, 0)
-        else:
-            out = local(x, router, gate, up, down)
         out = out.astype(x.dtype)
         return jax.lax.psum(out, width) if width else out
 

@@ -33,12 +33,9 @@ def ask_experts(
     Returns:
       `[B, T, D]` f32; 0 for a token that visits none of them.
     """
-    flat, held, top_k = tokens.reshape(-1, tokens.shape[-1]), gate.shape[0], experts.shape[1]
-    size = min(max(_power_of_two(experts.size // count), 8), LARGEST)  # an expert's visits where all are as popular
-    mine = experts.reshape(-1) - jax.lax.axis_index(owners) * held
-    mine = jnp.where((mine >= 0) & (mine < held), mine, held)
-    order = jnp.argsort(mine, stable=True)
-    visits = jnp.bincount(mine, length=held + 1)[:held]
+    flat, top_k = tokens.reshape(-1, tokens.shape[-1]), experts.shape[1]
+    size = block_size(experts, count, LARGEST)
+    order, visits = own_visits(experts, gate.shape[0], owners)
     ends = jnp.cumsum(visits)
     last_blocks = jnp.cumsum(-(-visits // size))
 
@@ -60,6 +57,27 @@ def ask_experts(
     return out.reshape(tokens.shape)
 
 
-def _power_of_two(n: int) -> int:
-    """The least one from n on."""
-    return 1 << max(n - 1, 0).bit_length()
+def own_visits(experts: jax.Array, held: int, owners: tuple[str, ...]) -> tuple[jax.Array, jax.Array]:
+    """Which of all visits are those of a device's own experts. Inside shard_map.
+
+    Args:
+      experts: `[N, k]` i32, of all tokens; visit i is of token i // k.
+      held: experts that a device owns.
+      owners: the mesh axes that experts are split over.
+
+    Returns:
+      All visits sorted by the device's experts, others' last, `[N * k]` i32; how many each of its experts has, `[held]`
+      i32.
+    """
+    mine = experts.reshape(-1) - jax.lax.axis_index(owners) * held
+    mine = jnp.where((mine >= 0) & (mine < held), mine, held)
+    return jnp.argsort(mine, stable=True), jnp.bincount(mine, length=held + 1)[:held]
+
+
+def block_size(experts: jax.Array, count: int, largest: int) -> int:
+    """Visits of a block: an expert's where all E = `count` are as popular, to a power of two between 8 and `largest`.
+
+    Args:
+      experts: `[N, k]` i32, of all tokens.
+    """
+    return min(max(1 << max(experts.size // count - 1, 0).bit_length(), 8), largest)

@@ -104,7 +104,7 @@ def _block(length):
     if block < LANES:
         raise ValueError(
             f"{length} tokens of a row on one TPU cannot be cut into blocks of {LANES} or more; make the row length a "
-            f"multiple of {LANES}, or of {2 * LANES} x mesh.context where tokens are split"
+            f"multiple of {LANES}, or of {2 * LANES} x mesh.context x mesh.expert where tokens are split"
         )
     return block
 
