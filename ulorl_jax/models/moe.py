@@ -75,9 +75,9 @@ def moe_mlp(
             out = local(x, router, gate, up, down)
         elif layout.phase == "training":
             flat = x.reshape(-1, x.shape[-1])
-            routed = route(flat, router, top_k, renormalise)
-            tokens, *routed = (gather(mine, owners, 0) for mine in (flat, *routed))
-            out = visit_experts(tokens, *routed, gate, up, down, owners, router.shape[1])
+            weights, experts = route(flat, router, top_k, renormalise)
+            tokens, weights, experts = (gather(mine, owners, 0) for mine in (flat, weights, experts))
+            out = visit_experts(tokens, weights, experts, gate, up, down, owners, router.shape[1])
             out = sum_scattered(out, owners, 0).reshape(x.shape)
         else:
             tokens = gather(x, owners, 0)
