@@ -25,6 +25,7 @@ RUN = """
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
     print("begins at", done, flush=True)
+    print("cores", *sorted(os.sched_getaffinity(0)), flush=True)
     for step in range(done + 1, steps + 1):
         if stopped:
             break
@@ -109,6 +110,16 @@ def test_no_more_than_so_many_run_at_a_time(make_run, monkeypatch):
 
     monkeypatch.setattr("ulorl_jax.grid.subprocess.Popen", counted)
     assert go(*runs, jobs=2) == {} and max(most) == 2 and len(most) == 5
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="wants two cores")
+def test_runs_side_by_side_have_cores_of_their_own(make_run):
+    def cores(run):
+        return {int(core) for core in run.log.read_text().split("cores")[1].split("\n")[0].split()}
+
+    one, two, alone = (make_run(name, slow=0.1) for name in ("one", "two", "alone"))
+    assert go(one, two, jobs=2) == {} and go(alone) == {}
+    assert cores(one).isdisjoint(cores(two)) and cores(one) | cores(two) == cores(alone) == os.sched_getaffinity(0)
 
 
 def test_settings_that_changed_under_a_run_are_refused_with_both_values(make_run):

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import fcntl
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -99,6 +100,7 @@ def run_grid(runs: Sequence[GridRun], jobs: int, title: str, stop: StopRequest) 
     refuse_changed(runs)
     waiting = [run for run in runs if not run.finished]
     going: dict[GridRun, subprocess.Popen[bytes]] = {}
+    free, taken = _shares_of_cores(jobs), {}
     failed: dict[str, str] = {}
     done = shown = sum(run.steps for run in runs if run.finished)
     total = sum(run.steps for run in runs)
@@ -112,7 +114,9 @@ def run_grid(runs: Sequence[GridRun], jobs: int, title: str, stop: StopRequest) 
                 waiting.remove(run)
                 process = _start(run)
                 if process is not None:
-                    going[run] = process
+                    going[run], taken[run] = process, free.pop()
+                    if taken[run]:
+                        os.sched_setaffinity(process.pid, taken[run])
                     continue
                 failed[run.name] = (
                     f"held by another process, which has {run.log} open; once that has ended the same command goes on"
@@ -123,6 +127,7 @@ def run_grid(runs: Sequence[GridRun], jobs: int, title: str, stop: StopRequest) 
                 if process.poll() is None:
                     continue
                 del going[run]
+                free.append(taken.pop(run))
                 if process.returncode == 0 and run.finished:
                     done += run.steps
                     progress.note(f"{run.name}: done")
@@ -134,6 +139,17 @@ def run_grid(runs: Sequence[GridRun], jobs: int, title: str, stop: StopRequest) 
                 shown = done + sum(at.values())
                 progress.update(shown, {f"{name} step": float(step) for name, step in at.items()})
     return failed
+
+
+def _shares_of_cores(jobs: int) -> list[set[int]]:
+    """For each of several jobs cores of its own; nothing where there are not enough, or the system knows no such thing.
+
+    Small networks that share cores are slower: the threads of each wait for the others'.
+    """
+    if jobs == 1 or not hasattr(os, "sched_getaffinity"):
+        return [set()] * jobs
+    cores = sorted(os.sched_getaffinity(0))
+    return [set(cores[job::jobs]) if jobs <= len(cores) else set() for job in range(jobs)]
 
 
 def _start(run: GridRun) -> subprocess.Popen[bytes] | None:
