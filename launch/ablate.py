@@ -27,7 +27,9 @@ CONFIG = config_flags.DEFINE_config_file(
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs and results. Experiments may share one.")
 CELLS = flags.DEFINE_list("cells", None, "Names of the cells to run now; all by default.")
 SEEDS = flags.DEFINE_list("seeds", None, "The experiment's seeds to run now; all by default.")
-JOBS = flags.DEFINE_integer("jobs", 1, "Runs at a time. Seconds mean something with 1 only.", lower_bound=1)
+JOBS = flags.DEFINE_integer(
+    "jobs", 1, "Runs at a time, each on its share of the cores. Seconds mean something with 1 only.", lower_bound=1
+)
 AGGREGATE_ONLY = flags.DEFINE_bool("aggregate_only", False, "Runs nothing.")
 
 

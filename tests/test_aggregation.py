@@ -148,7 +148,7 @@ def test_a_finished_run_without_the_number_is_told_apart_from_one_that_is_not_fi
     rule = result["rules"]["it"]
     assert rule["values"] == {"0": None, "1": pytest.approx(0.0)} and rule["lacking"] == {"0": f"up: {why}"}
     assert rule["holds"] is None and result["verdict"] == NUMBERLESS
-    write_report(asked, result, tmp_path, "rise")
+    write_report(asked, result, tmp_path, "rise", "")
     print_report(asked, result)
     for text in ((tmp_path / "rise.md").read_text(), capsys.readouterr().out):
         assert f"up/seed_0 is finished, and has no end: {why}." in text
@@ -159,10 +159,10 @@ def test_a_finished_run_without_the_number_is_told_apart_from_one_that_is_not_fi
     del runs["down"][1]  # now a run that goes on could decide
     result = aggregate(asked, runs)
     assert result["rules"]["it"]["lacking"] == {"0": f"up: {why}"} and result["verdict"] == UNFINISHED
-    write_report(asked, result, tmp_path, "rise")
+    write_report(asked, result, tmp_path, "rise", "")
     assert "| none, - | 0 of 2 | open |" in (tmp_path / "rise.md").read_text()
     del runs["up"][1]
-    write_report(asked, aggregate(asked, runs), tmp_path, "rise")
+    write_report(asked, aggregate(asked, runs), tmp_path, "rise", "")
     assert "| end | none | 0.3 |" in (tmp_path / "rise.md").read_text()
 
 
@@ -220,13 +220,14 @@ def test_a_claim_holds_where_conditions_and_all_its_rules_do(conditions, claims,
 def test_json_table_and_picture_say_what_was_aggregated(runs, tmp_path, capsys):
     asked = experiment(it=base.rule("it rises", "up.end", "up.start", low=0.0))
     result = aggregate(asked, runs)
-    write_report(asked, result, tmp_path, "rise")
+    write_report(asked, result, tmp_path, "rise", "Refuted by: a fall.")
     print_report(asked, result)
     read = json.loads((tmp_path / "rise.json").read_text())
     assert read["verdict"] == HOLDS and read["claim"] == "Entropy rises." and read["cells"] == result["cells"]
     assert read["cells"]["up"]["metrics"]["end"]["mean"] == pytest.approx(0.4)
     text = (tmp_path / "rise.md").read_text()
-    assert "| end | 0.4 ± 0.283 | 0.25 ± 0.0707 |" in text and "| seeds | 2 | 2 |" in text and "Verdict: holds" in text
+    assert "| end | 0.4 ± 0.283 | 0.25 ± 0.0707 |" in text and "| seeds | 2 | 2 |" in text
+    assert "**Holds**: Entropy rises." in text and "```text\nRefuted by: a fall.\n```" in text
     assert "| it rises | up.end - up.start at least 0 | 0.5, 0 | 2 of 2 | yes |" in text
     assert "Verdict: holds" in capsys.readouterr().out
     assert (tmp_path / "rise.png").read_bytes().startswith(b"\x89PNG")
@@ -234,5 +235,5 @@ def test_json_table_and_picture_say_what_was_aggregated(runs, tmp_path, capsys):
 
 def test_an_experiment_without_a_finished_run_is_reported_too(tmp_path):
     asked = experiment(it=base.rule("it rises", "up.end", "up.start", low=0.0))
-    write_report(asked, aggregate(asked, {}), tmp_path, "rise")
+    write_report(asked, aggregate(asked, {}), tmp_path, "rise", "")
     assert "| seeds | 0 | 0 |" in (tmp_path / "rise.md").read_text()

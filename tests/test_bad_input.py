@@ -172,14 +172,18 @@ class TestAnExistingRun:
         return shutil.copytree(good, tmp_path / "run")
 
     @pytest.mark.parametrize(
-        ("key", "value", "name"),
-        [("model.hidden_size", 48, "hidden_size"), ("seed", 1, "seed"), ("rollout.kv", "keep", "kv")],
+        ("key", "value", "name", "remedy"),
+        [
+            ("model.hidden_size", 48, "hidden_size", "use the config it was saved with, or another directory"),
+            ("seed", 1, "seed", "use the config it was saved with, or another directory"),
+            ("rollout.kv", "keep", "kv", "set the rollout.* that differ back, or begin a run with its weights"),
+        ],
     )
-    def test_a_checkpoint_of_another_run_is_refused_and_nothing_is_changed(self, workdir, key, value, name):
+    def test_a_checkpoint_of_another_run_is_refused_and_nothing_is_changed(self, workdir, key, value, name, remedy):
         before = contents(workdir)
         error = refused(workdir, {"steps": 4, "warm_start.steps": 2, key: value})
         assert str(workdir / "checkpoints" / "2") in error and name in error and str(value) in error
-        assert "use the config it was saved with, or another directory" in error
+        assert remedy in error
         after = contents(workdir)
         assert {name: after[name] for name in before} == before
 

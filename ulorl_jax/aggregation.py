@@ -28,7 +28,7 @@ from ulorl_jax.rollout.segments import CONTINUOUS
 
 HOLDS, FAILS, UNTESTABLE, UNFINISHED, NUMBERLESS = (
     "holds", "does not hold at this scale", "not testable at this scale", "unfinished",
-    "open: all runs are finished, and some lack a number that decides",
+    "open: finished runs lack a number that decides",
 )  # fmt: skip
 SIMULATED_STEPS = 200
 Runs = Mapping[str, Mapping[int, Path]]  # cell, seed -> the folder of a run that ended

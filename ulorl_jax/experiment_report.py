@@ -32,9 +32,9 @@ def write_report(
     """
     about = {"claim": experiment.claim, "paper": experiment.paper, "config": experiment.config}
     about |= {"overrides": list(experiment.overrides), "settings_of_cells": dict(experiment.cells)}
-    text = json.dumps(about | dict(result), indent=2, allow_nan=False)
-    text = re.sub(r"\[[-\d.e,\s]+\]", lambda numbers: " ".join(numbers[0].split()), text)  # a curve in a line, not 900
-    write_atomically(workdir / f"{name}.json", text + "\n")
+    numbers = json.dumps(about | dict(result), indent=2, allow_nan=False)
+    numbers = re.sub(r"\[[-\d.e,\s]+\]", lambda curve: " ".join(curve[0].split()), numbers)  # in a line, not in 900
+    write_atomically(workdir / f"{name}.json", numbers + "\n")
     write_atomically(workdir / f"{name}.md", _markdown(experiment, result, name, text))
     plot_experiment(result["cells"], experiment.panels, workdir / f"{name}.png")
 

@@ -80,12 +80,15 @@ def gather(name: str, value: Any) -> list[Any]:
     return [said[index] for index in range(jax.process_count())]
 
 
-def demand_same(name: str, values: dict[str, Any]) -> None:
+def demand_same(
+    name: str, values: dict[str, Any], remedy: str = "start all with the same command, --process_id aside"
+) -> None:
     """Refuses processes that were started as parts of different runs.
 
     Args:
       name: of the values, for messages; see `gather`.
       values: this process's.
+      remedy: what to do about it.
 
     Raises:
       ValueError: another process has others; raised in all.
@@ -95,10 +98,7 @@ def demand_same(name: str, values: dict[str, Any]) -> None:
         differ = [key for key in first | other if first.get(key) != other.get(key)]
         if differ:
             shown = ", ".join(f"{key} ({other.get(key)!r}, not {first.get(key)!r})" for key in differ[:3])
-            raise ValueError(
-                f"process {index} has other {name} than process 0: {shown}; start all with the same command, "
-                f"--process_id aside"
-            )
+            raise ValueError(f"process {index} has other {name} than process 0: {shown}; {remedy}")
 
 
 @contextlib.contextmanager

@@ -57,7 +57,7 @@ def replay(settings: Settings, workdir: Path) -> dict[str, Any]:
     groups, saved, clock = *open_step(run, step), Clock()
     # Each process reads for itself, perhaps from a disk of its own.
     read = {"groups": sha256(GROUPS.path(run, step)), "checkpoint": hashlib.sha256(saved.checksums).hexdigest()}
-    demand_same(f"files of {settings.replay}", read)
+    demand_same(f"files of {settings.replay}", read, f"give all processes the same copy of {run}")
     s, layout, _ = make_layouts(settings)
     trainer = make_trainer(s, layout)
     like = state_structs(s.model, trainer.optimizer, layout)

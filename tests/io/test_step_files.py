@@ -13,7 +13,8 @@ def test_steps_are_those_that_have_a_file_of_the_kind_in_the_order_of_their_numb
     write(tmp_path, TRACES, 12, 3, 1_000_000, 999_999)
     (tmp_path / "rollouts" / ".step_000007.jsonl.12.tmp").touch()  # what a kill leaves behind
     (tmp_path / "rollouts" / "step_000008.json").touch()
-    (tmp_path / "rollouts" / "step_000009 (copy).jsonl").touch()
+    for copy in ("step_000009 (copy).jsonl", "step_5.jsonl", "step_\u00b2.jsonl"):
+        (tmp_path / "rollouts" / copy).touch()
     assert TRACES.path(tmp_path, 12) == tmp_path / "rollouts" / "step_000012.jsonl"
     assert TRACES.steps(tmp_path) == [3, 12, 999_999, 1_000_000] and LENGTHS.steps(tmp_path) == []
 

@@ -23,6 +23,8 @@ from jax.sharding import SingleDeviceSharding
 from ulorl_jax.io.checksums import FILE, find_damage
 from ulorl_jax.types import PyTree
 
+_REMEDY = "take another step, copy it again, or move it away where it can be made anew"
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SavedCheckpoint:
@@ -68,7 +70,7 @@ class SavedCheckpoint:
         self._compare({prefix + jax.tree_util.keystr(path): leaf for path, leaf in leaves})
         others = set(re.findall(r"^\.(\w+)", "\n".join(self.layout), re.MULTILINE)) - {part} if part else set()
         if damage := find_damage(self.folder / "state", lambda name: re.split(r"[./]", name)[0] not in others):
-            raise ValueError(f"checkpoint {self.folder} is damaged: {damage}; take another step or copy it again")
+            raise ValueError(f"checkpoint {self.folder} is damaged: {damage}; {_REMEDY}")
         arrays = []
         for path, leaf in leaves:
             keys = [part] * bool(part) + [jax.tree_util.keystr((key,), simple=True) for key in path]
@@ -151,7 +153,7 @@ def open_checkpoint(folder: epath.PathLike, step: int | None = None) -> SavedChe
     step = steps[-1] if step is None else step
     path = epath.Path(folder).resolve() / str(step)
     if damage := find_damage(path / "host"):
-        raise ValueError(f"checkpoint {path} is damaged: {damage}; take another step or copy it again")
+        raise ValueError(f"checkpoint {path} is damaged: {damage}; {_REMEDY}")
     about = json.loads((path / "host" / "about.json").read_text())
     return SavedCheckpoint(path, step, about["fingerprint"], about["host"], about["state"])
 
