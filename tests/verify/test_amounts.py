@@ -33,6 +33,9 @@ $0.50 | half a dollar | fifty cents
 a kilometer | 1 km | 1000 meters
 half a kilometer | 500 m | 0.5 km
 five feet six inches | 5'6" | five and a half feet | 66 inches
+61 minutes 5 seconds | 1 hour 1 minute 5 seconds | 3665 seconds | 1h 1m 5s
+60 minutes 15 seconds | 1h15s | 1h 15s | 3615 seconds
+60 minutes 30 seconds | 1h30s | 1h 30 s | 3630 seconds
 3 pounds 8 ounces | three and a half pounds | 56 ounces
 """
 UNLIKE = r"""
@@ -47,6 +50,9 @@ UNLIKE = r"""
 a year ~ 300 days
 a year ~ a month
 90 minutes ~ an hour and a third
+63 minutes ~ 1h30s
+1 hour 1 minute 5 seconds ~ 1h 15s
+4 ~ 3 yards 1 foot
 """
 # A number without a unit, months of 28 to 31 days, or no amount at all.
 UNKNOWN = r"""
@@ -64,6 +70,11 @@ UNKNOWN = r"""
 7 ~ week
 1 cent ~ one penny
 $0.05 ~ a nickel
+2.5 ~ 2 cm 5 mm
+25 ~ 2 cm 5 mm
+1.2 ~ 1 m 2 dm
+1.25 ~ 1 gallon 1 quart
+10/3 ~ 3 yards 1 foot
 """
 
 

@@ -167,6 +167,9 @@ FF_{16} ~ ff_{16}
 5100 apples ~ five thousand, one hundred apples
 132115 ~ a hundred thirty-two thousand, a hundred and fifteen
 1000, 2000 ~ one thousand, two thousand
+2000, 3000000 ~ two thousand, three million
+500000, 2000000 ~ five hundred thousand, two million
+2003000 ~ two million, three thousand
 3.5 ~ 3 and a half
 -3.5 ~ minus three and a half
 0.7 ~ point seven
@@ -262,6 +265,7 @@ twelve ~ 20
 0.5 ~ half a million
 500 ~ half a million
 3000 ~ one thousand, two thousand
+2003000000 ~ two thousand, three million
 1034 ~ one thousand, two hundred and thirty-four
 150 ~ a hundred and five
 3.2 ~ 3 and a half

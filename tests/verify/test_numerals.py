@@ -5,14 +5,10 @@ import pytest
 from tests.verify.answer_tables import misjudged
 from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE
 from ulorl_jax.verify.numerals import numeral
+from ulorl_jax.verify.rules import compare
 
 ALIKE = r"""
 8 ~ VIII
-1 ~ I
-5 ~ V
-10 ~ X
-50 ~ L
-1000 ~ M
 14 ~ XIV
 14.0 ~ $\mathrm{XIV}$
 8 ~ \text{VIII}
@@ -28,7 +24,7 @@ fourteen ~ XIV
 VIII ~ viii
 (II) ~ II
 I and III ~ III and I
-I, II ~ 1, 2
+II, VI ~ 2, 6
 """
 UNLIKE = r"""
 8 ~ XIV
@@ -64,6 +60,13 @@ UNKNOWN = r"""
 4 ~ CD
 4 ~ vi
 vi ~ iv
+I, II ~ 1, 2
+100 ~ (C)
+500 ~ \textbf{(D)}
+1 ~ (I)
+5 volts ~ (V)
+5 volts ~ V volts
+$10 ~ $X
 4 ~ IIII
 8 ~ IIX
 9 ~ CIVIC
@@ -82,6 +85,18 @@ def test_letters_that_may_be_something_else_are_not_decided():
     assert misjudged(UNKNOWN, UNSURE) == []
 
 
+@pytest.mark.parametrize("pair", ["1 ~ I", "5 ~ V", "10 ~ X", "50 ~ L", "1000 ~ M", "10.0 ~ X", "5 ~ (V)"])
+def test_one_letter_is_a_number_as_the_reference_and_may_be_a_name_as_the_prediction(pair):
+    number, letter = pair.split(" ~ ")
+    assert compare(letter, number).outcome == SAME
+    assert compare(number, letter).outcome == UNSURE
+
+
+@pytest.mark.parametrize("pair", ["X = 10 ~ X", "V = 5 ~ V", "I = 1 ~ I", "M = 1000 ~ M", "I = 5 ~ V", "10 ~ y = X"])
+def test_the_name_of_the_unknown_is_not_its_value(pair):
+    assert compare(*pair.split(" ~ ")).outcome == UNSURE
+
+
 def test_every_number_below_4000_has_one_numeral():
     # As the Romans wrote: digit by digit, each place in its own letters.
     ones = ["", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX"]
@@ -91,6 +106,8 @@ def test_every_number_below_4000_has_one_numeral():
         assert numeral("M" * m + hundreds[c] + tens[x] + ones[i]) == number
 
 
-@pytest.mark.parametrize("text", ["", "IIII", "IC", "VX", "MMMM", "IXI", "A", "x", "cm", "mix", "Iv", "8", "X Y"])
+@pytest.mark.parametrize(
+    "text", ["", "IIII", "IC", "VX", "MMMM", "IXI", "A", "x", "cm", "mix", "Iv", "8", "X Y", "(C)", "(I)", "D)"]
+)
 def test_other_letters_are_no_numeral(text):
     assert numeral(text) is None

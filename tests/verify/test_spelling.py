@@ -129,6 +129,7 @@ def test_a_text_is_cut_only_outside_brackets():
 def test_members_are_parted_by_commas_and_words_but_not_at_thousands():
     assert members_of("1, 2, and 3") == ["1", "2", "3"]
     assert members_of("1,000, 2,000") == ["1000", "2000"]
+    assert members_of("5,-1,000") == ["5", "-1000"] and members_of("3,-2,100") == ["3", "-2", "100"]
     assert members_of("1,234") == ["1234"] and members_of("1,234", "[,;]", is_bare=False) == ["1", "234"]
     assert members_of("land or sea") == ["land", "sea"] and members_of(", 1") is None
 

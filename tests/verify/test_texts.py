@@ -85,6 +85,7 @@ April 1st ~ 1 April
 \text{(C)} ~ choice c
 Saturday ~ Sat
 even ~ even function
+gold ~ golden
 """
 UNLIKE = r"""
 8 ~ cannot be determined
@@ -134,6 +135,7 @@ March 5, 2021 ~ March 5, 2020
 A) 3 ~ B) 4
 Evelyn ~ Debra
 north ~ south
+golden ~ silver
 yes ~ no
 increasing ~ decreasing
 12:40 ~ 12:04

@@ -15,7 +15,11 @@ MOST_PARTS = 4  # 1 day 2 hours 3 minutes 4 seconds
 WORD = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?:/\d+)?|[A-Za-z]+(?:-[A-Za-z]+)*|,", re.ASCII)
 SHORT = [
     (re.compile(r"(\d+)\s*'\s*(\d+(?:\.\d+)?)\s*(?:\"|'')"), r"\1 feet \2 inches"),
-    (re.compile(r"\b(\d+)\s*h\s*(\d+)\s*(?:m|mins?)?(?![A-Za-z])"), r"\1 hours \2 minutes"),
+    # Of 1h15s the 15 are no minutes, nor is the 1 of it.
+    (
+        re.compile(r"\b(\d+)\s*h\s*(\d+)(?:\s*(?:m|mins?)(?![A-Za-z])|(?!\s*(?:[A-Za-z\d]|[.,/]\d)))"),
+        r"\1 hours \2 minutes",
+    ),
     (re.compile(r"\$\s*(\d+),? (?:and )?(?=\d+ cents?\Z)"), r"\1 dollars "),
 ]
 PART_OF = re.compile(r"(?P<share>.+?)(?: of)? an?|(?P<couple>a couple) of")  # a quarter of an hour, half a mile

@@ -21,6 +21,7 @@ from ulorl_jax.verify.spelling import compact, members_of, plain
 
 MOST = 12  # members that are compared each with each; more are compared where all are numbers
 THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?!\d)")
+SIGNED_THOUSANDS = re.compile(r"(?<=\d,-)\d{1,3}(?:,\d{3})+(?!\d|,\d)")  # perhaps: 3,-2,100
 TUPLE_LABEL = re.compile(r"\(\s*(?P<name>[^()]*?[A-Za-z][^()=]*?)\)\s*=\s*(?P<value>\(.+\))")
 POINT_LABEL = re.compile(r"(?P<name>[ADEI-OQ-Z]|P)\s*(?P<value>\([^()]+,.+\))")  # A(1,2); not f(1,2)
 SET_LABEL = re.compile(r"(?P<name>[A-Za-z]|\\[a-z]+)\s*(?:\\in(?![A-Za-z])|=)\s*(?P<value>\\?\{.+\})")
@@ -82,23 +83,11 @@ def compare_parts(a: str, b: str, ask: Ask) -> Comparison | None:
         many, other = (of_a, b) if of_a else (of_b, a)
         assert many is not None
         return _compare_with_one(many, other, ask)
-    if of_a.name and of_b.name and of_a.name != of_b.name:
-        return Comparison(UNSURE, f"of {of_a.name} and of {of_b.name}")
-    kinds = {of_a.kind, of_b.kind}
-    if kinds <= {"tuple", "brackets"}:
-        ordered = in_order(of_a.members, of_b.members, ask)
-        if len(kinds) == 1 or ordered.outcome == DIFFERENT:
-            return ordered
-        return Comparison(UNSURE, "two kinds of brackets")
-    if kinds <= {"set", "list"}:
-        unordered = _unordered(of_a.members, of_b.members, ask)
-        if unordered.outcome == SAME and (by_label(of_a.members) is None) != (by_label(of_b.members) is None):
-            # x=1, y=2 against 1, 2: which is which is told by the order alone.
-            ordered = in_order(of_a.members, of_b.members, ask)
-            if kinds != {"list"} or ordered.outcome != SAME:
-                return Comparison(UNSURE, "named on one side")
-        return unordered
-    return _compare_list_and_tuple(of_a, of_b, ask)
+    found = _compare_several(of_a, of_b, ask)
+    joined = [SIGNED_THOUSANDS.sub(lambda number: number[0].replace(",", ""), text) for text in (a, b)]
+    if found.outcome == DIFFERENT and joined != [a, b] and ask(*joined).outcome == SAME:
+        return Comparison(UNSURE, "commas of thousands, or between the values")
+    return found
 
 
 def compare_ratios(a: str, b: str, ask: Ask) -> Comparison | None:
@@ -125,6 +114,27 @@ def _signs(member: str) -> list[str]:
         return [member]
     upper, lower = (re.sub(r"\\[pm]{2}(?![A-Za-z])\s*", sign, member) for sign in ("+", "+-"))  # "1-2" would be a span
     return [re.sub(r"(^|[=({])\s*\+", r"\1", side) for side in (upper, lower)]
+
+
+def _compare_several(of_a: Parts, of_b: Parts, ask: Ask) -> Comparison:
+    """Both in parts."""
+    if of_a.name and of_b.name and of_a.name != of_b.name:
+        return Comparison(UNSURE, f"of {of_a.name} and of {of_b.name}")
+    kinds = {of_a.kind, of_b.kind}
+    if kinds <= {"tuple", "brackets"}:
+        ordered = in_order(of_a.members, of_b.members, ask)
+        if len(kinds) == 1 or ordered.outcome == DIFFERENT:
+            return ordered
+        return Comparison(UNSURE, "two kinds of brackets")
+    if kinds <= {"set", "list"}:
+        unordered = _unordered(of_a.members, of_b.members, ask)
+        if unordered.outcome == SAME and (by_label(of_a.members) is None) != (by_label(of_b.members) is None):
+            # x=1, y=2 against 1, 2: which is which is told by the order alone.
+            ordered = in_order(of_a.members, of_b.members, ask)
+            if kinds != {"list"} or ordered.outcome != SAME:
+                return Comparison(UNSURE, "named on one side")
+        return unordered
+    return _compare_list_and_tuple(of_a, of_b, ask)
 
 
 def _compare_list_and_tuple(of_a: Parts, of_b: Parts, ask: Ask) -> Comparison:

@@ -61,13 +61,15 @@ def compare_units(a: str, b: str, ask: Ask) -> Comparison | None:
 
 
 def _compare_sum(text: str, number: str, ask: Ask) -> Comparison | None:
-    """90 may be 1 hour 30 minutes."""
+    """90 and 1.5 may be 1 hour 30 minutes."""
     ask.needs_worker()
     found = _summed(text)
     if found is None:
         return None
-    is_apart = rational(found.value) != rational(number) and not is_factor_apart(found, number)
-    return Comparison(DIFFERENT if is_apart else UNSURE, f"a number, and a sum in {found.unit}s")
+    whole = registry().Quantity(Fraction(found.value), found.unit)
+    may_be = rational(number) in {whole.to(unit).magnitude for unit in _units_in(text)}
+    is_apart = not may_be and not is_factor_apart(found, number)
+    return Comparison(DIFFERENT if is_apart else UNSURE, f"a number, and a sum ({found.unit}: {found.value})")
 
 
 def _summed(text: str) -> Quantity | None:

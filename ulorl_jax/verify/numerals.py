@@ -1,4 +1,7 @@
-r"""Roman numerals: VIII is 8. One letter alone (V) may also be a variable, an option or a unit."""
+r"""Roman numerals: VIII is 8. One letter alone (V) may also be a variable, an option or a unit.
+
+So a letter is a number only where it is the whole reference: who answers X to "X = 10" has told nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,12 @@ WORTH = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 LETTERS = re.compile("[IVXLCDM]+|[ivx]{2,}")  # cm and mix are no numerals
 NUMERAL = re.compile("M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
 OPTION = re.compile("[CD]")  # of A to E
+MARKED_OPTION = re.compile(r"\(?[A-J]\)?")
 
 
 def numeral(text: str) -> int | None:
-    """8 of "VIII", from 1 to 3999; None where it is none, as IIII and IC are not."""
-    letters = plain(text).strip("()")
+    """8 of "VIII", from 1 to 3999; None where it is none, as IIII, IC and the option (C) are not."""
+    letters = _letters(text)
     if not LETTERS.fullmatch(letters) or not NUMERAL.fullmatch(letters.upper()):
         return None
     worth = [WORTH[letter] for letter in letters.upper()]
@@ -28,7 +32,7 @@ def numeral(text: str) -> int | None:
 
 def is_in_roman_letters(text: str) -> bool:
     """Whether it may be meant as a numeral, be it one or not."""
-    return LETTERS.fullmatch(plain(text).strip("()")) is not None
+    return LETTERS.fullmatch(_letters(text)) is not None
 
 
 def compare_numerals(a: str, b: str, ask: Ask) -> Comparison | None:
@@ -43,14 +47,22 @@ def compare_numerals(a: str, b: str, ask: Ask) -> Comparison | None:
             continue
         if value is None:
             return Comparison(UNSURE, "letters that may stand for a number: IIII")
-        if len(plain(text)) == 1 and (OPTION.fullmatch(text) or number.denominator > 1):
+        letters = _letters(text)
+        if len(letters) == 1 and (OPTION.fullmatch(letters) or number.denominator > 1):
             return None
-        if len(plain(text)) == 1 and rational(other) is None:
+        if len(letters) == 1 and rational(other) is None:
             return Comparison(UNSURE, "a Roman numeral, or a letter") if number == value else None
-        if number == value:
+        if number == value and (len(letters) > 1 or (text is a and ask.depth == 0)):
             return Comparison(SAME, "a Roman numeral")
-        return Comparison(DIFFERENT if _is_sure(text) else UNSURE, f"{plain(text)} may be {value}, or a name")
+        return Comparison(DIFFERENT if _is_sure(text) else UNSURE, f"{letters} may be {value}, or a name")
     return None
+
+
+def _letters(text: str) -> str:
+    """Without the brackets; "" of an option in them."""
+    bare = plain(text)
+    letters = bare.strip("()")
+    return "" if letters != bare and MARKED_OPTION.fullmatch(bare) else letters
 
 
 def _number(text: str) -> Fraction | None:
@@ -62,5 +74,5 @@ def _number(text: str) -> Fraction | None:
 
 def _is_sure(text: str) -> bool:
     """Whether nobody calls a variable, an option or a segment so: CD and XL are segments, ix and vi products."""
-    letters = plain(text).strip("()")
+    letters = _letters(text)
     return len(letters) > 1 and (set(letters) <= set("IVX") or len(letters) > 3)

@@ -33,7 +33,8 @@ HIDDEN = re.compile(
 )
 INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2065\ufe00-\ufe0f\ufeff]")
 LIST = r"[,;]|\b(?:and|or)\b"  # between the members of a list
-THOUSANDS = re.compile(r"(?<![\d.])(?<!\d,)(?<!\d,-)\d{1,3}(?:,\d{3})+(?!\d|,\d)")  # not in 9,13,-20,191
+# Not in 9,13,-20,191; but in 5,-1,000: nobody lists 000.
+THOUSANDS = re.compile(r"(?<![\d.])(?<!\d,)(?:(?<!\d,-)|(?=\d{1,3}(?:,\d{3})*,0\d\d))\d{1,3}(?:,\d{3})+(?!\d|,\d)")
 TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\d+|\S", re.ASCII | re.DOTALL)
 DEPTHS = re.compile(
     r"\\(?P<open>begin|\{|langle|lfloor|lceil)(?![A-Za-z])|\\(?P<close>end|\}|rangle|rfloor|rceil)(?![A-Za-z])|\\.|[(\[{]|[)\]}]"

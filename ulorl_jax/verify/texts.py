@@ -44,7 +44,7 @@ KINDS = [
     set(words.split())
     for words in (
         "red orange yellow green blue purple violet pink brown black white gray beige tan teal navy"
-        " maroon silver gold cyan magenta turquoise indigo crimson olive golden",
+        " maroon silver gold cyan magenta turquoise indigo crimson olive",
         "circle ellipse triangle square rectangle pentagon hexagon heptagon octagon kite trapezoid parabola hyperbola"
         " line",
         "cube sphere cone cylinder pyramid prism",
@@ -70,6 +70,7 @@ NEGATED = re.compile(r"\b(?:no|not|non|never|neither|nor|none)\b|n't", re.IGNORE
 HEADS = {"triangle", "function", "number"}  # even, an even function
 WEEKDAYS = {day[:3]: day for kind in KINDS if "monday" in kind for day in kind}
 VARIANTS = {"grey": "gray", "colour": "color", "centre": "center", "disc": "disk", "maths": "math", "metre": "meter"}
+VARIANTS["golden"] = "gold"
 
 
 class _Option(NamedTuple):

@@ -63,7 +63,7 @@ FUNCTIONS += ("sinh", "cosh", "tanh", "ln", "log", "exp", "sqrt")
 STYLES = r"\\(text|textbf|textit|textrm|textnormal|textsf|mbox|mathrm|mathbf|mathit|mathsf|operatorname|rm|bf)\s*\*?"
 
 ESCAPED_TWICE = re.compile(r"\\\\(?=[A-Za-z])")  # as in JSON
-LARGE = "thousand|million|billion|trillion"
+SCALES = ("hundred", "thousand", "million", "billion", "trillion")
 COUNT = r"\d*[a-z](?:[+-]\d+)?|\d+"  # of which some are chosen
 ARROWS, AXIS = "hat|widehat|vec|overrightarrow|boldsymbol|mathbf|bm", r"\\?([ijk])(?:math)?(?![A-Za-z])"
 # Ways to write the same, in this order.
@@ -107,8 +107,19 @@ STEPS: list[tuple[re.Pattern[str], str]] = [
     (re.compile(r"\A(?:\\text\{)?(?:negative|minus)\s*\}?\s+(?=[\d.$]|\\(?:frac|dfrac|sqrt|pi))"), "-"),
     (re.compile(r"(?<=[\w)}]) & (?=[\w(\\-])(?!.*\\end)"), " and "),
     (re.compile(r"\b(?:per cent|pct)\b"), "percent"),
-    # One thousand, two hundred and five; but "one thousand, two thousand" are two numbers.
-    (re.compile(rf"\b({LARGE}), (?=(?:[a-z]+[ -])+(?:hundred|{LARGE})\b)(?!.*\b\1\b)", re.IGNORECASE), r"\1 "),
+    # One thousand, two hundred and five; but "one thousand, two thousand" and "two thousand, one million" are two.
+    *(
+        (
+            re.compile(
+                rf"\b({scale}), (?=(?:[a-z]+[ -])+(?:{'|'.join(SCALES[:at])})\b)"
+                rf"(?!.*\b(?:{'|'.join(SCALES[at:])})\b)",
+                re.IGNORECASE,
+            ),
+            r"\1 ",
+        )
+        for at, scale in enumerate(SCALES)
+        if at
+    ),
     (re.compile(r"<=|=<"), r"\\le "),
     (re.compile(r">=|=>"), r"\\ge "),
     (re.compile(r"!="), r"\\ne "),
