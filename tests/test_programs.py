@@ -62,7 +62,8 @@ def answer(process):
 @pytest.mark.slow
 def test_a_second_process_reads_what_two_at_once_have_compiled_even_where_a_file_is_damaged(tmp_path):
     first, beside = (answer(process) for process in [start(tmp_path), start(tmp_path)])
-    assert first["totals"] == beside["totals"] and first["misses"] > 0 and not first["problem"]
+    # Whichever is quicker: the other may find all that it wants.
+    assert first["totals"] == beside["totals"] and first["misses"] + beside["misses"] > 0 and not first["problem"]
     (folder,) = (tmp_path / "ulorl_jax" / "compiled").iterdir()
     assert folder.name.startswith("cpu-") and folder.stat().st_mode & 0o077 == 0
     second = answer(start(tmp_path))
