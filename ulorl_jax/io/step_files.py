@@ -23,7 +23,7 @@ class StepFiles:
 
     def steps(self, workdir: str | os.PathLike[str]) -> list[int]:
         """The steps that have a file, ascending; none where there is no folder."""
-        paths = list((pathlib.Path(workdir) / self.folder).glob(f"step_*{self.suffix}"))
+        paths = set((pathlib.Path(workdir) / self.folder).glob(f"step_*{self.suffix}"))
         numbers = {int(number) for path in paths if (number := path.stem.removeprefix("step_")).isdecimal()}
         return sorted(step for step in numbers if self.path(workdir, step) in paths)  # others are a person's copies
 
