@@ -7,7 +7,6 @@ done there. For debugging a loss.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,7 @@ def replay(settings: Settings, workdir: Path) -> dict[str, Any]:
     _refuse_run(workdir)
     groups, saved, clock = *open_step(run, step), Clock()
     # Each process reads for itself, perhaps from a disk of its own.
-    read = {"groups": sha256(GROUPS.path(run, step)), "checkpoint": hashlib.sha256(saved.checksums).hexdigest()}
+    read = {"groups": sha256(GROUPS.path(run, step)), "checkpoint": saved.identity}
     demand_same(f"files of {settings.replay}", read, f"give all processes the same copy of {run}")
     s, layout, _ = make_layouts(settings)
     trainer = make_trainer(s, layout)

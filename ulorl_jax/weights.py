@@ -152,8 +152,7 @@ class _Checkpoint:
         return self.saved.read(_like(self.config, shardings, dtype), "params" if of_run else "")
 
     def describe(self) -> dict[str, Any]:
-        identity = hashlib.sha256(self.saved.checksums).hexdigest()
-        return {"kind": "orbax", "path": str(self.path), "step": self.step, "identity": identity}
+        return {"kind": "orbax", "path": str(self.path), "step": self.step, "identity": self.saved.identity}
 
 
 def side_files(folder: Path | None) -> list[Path]:

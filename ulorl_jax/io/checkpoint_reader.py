@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import itertools
 import json
 import re
@@ -45,9 +46,9 @@ class SavedCheckpoint:
     layout: dict[str, str]
 
     @property
-    def checksums(self) -> bytes:
-        """The checksums of all files of the state: what tells its arrays from those of any other."""
-        return (self.folder / "state" / FILE).read_bytes()
+    def identity(self) -> str:
+        """SHA-256, in hex, of the checksums of all files of the state: it tells its arrays from those of any other."""
+        return hashlib.sha256((self.folder / "state" / FILE).read_bytes()).hexdigest()
 
     def read(self, like: PyTree, part: str = "") -> PyTree:
         """Arrays of the state, bit for bit, or cast to the dtype asked for.
