@@ -26,9 +26,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import jax
 import numpy as np
 
+from ulorl_jax.lengths import lognormal_lengths
 from ulorl_jax.mesh import Layout, make_mesh
 from ulorl_jax.models.qwen3 import Qwen3Config
-from ulorl_jax.plan_inputs import lognormal_lengths
 from ulorl_jax.rollout.engine import EngineSpec
 from ulorl_jax.rollout.pages import PageSettings, pages_for
 from ulorl_jax.rollout.pools import UnfinishedPool

@@ -8,9 +8,9 @@ import itertools
 import jax
 import numpy as np
 
+from ulorl_jax.lengths import lognormal_lengths
 from ulorl_jax.mesh import Layout, make_mesh
 from ulorl_jax.models.qwen3 import Qwen3Config
-from ulorl_jax.plan_inputs import lognormal_lengths
 from ulorl_jax.planning import Counts, Draw, Schedule, Workload, simulate, warm_up
 from ulorl_jax.rollout.decode_state import EngineSpec
 from ulorl_jax.rollout.sampling import Sampling

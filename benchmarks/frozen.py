@@ -62,8 +62,9 @@ class FrozenLoop:
           params: the policy, in the decoding layout.
 
         Returns:
-          "seconds" of the step, of these "decode_s" and "prefill_s"; "token_steps", "tokens" drawn, "prefill_tokens",
-          of these "carried" (of samples that have begun); samples "finished", tokens "trained".
+          "seconds" of the step, of these "decode_s" and "prefill_s"; "token_steps", "tokens" drawn, "prefill_passes",
+          "prefill_tokens", of these "carried" (of samples that have begun); samples "finished" and
+          "evicted", tokens "trained".
         """
         began, trained = time.perf_counter(), self.ledger.trained
         self._add_prompts()
@@ -84,8 +85,10 @@ class FrozenLoop:
             "token_steps": values["rollout/decode_steps"],
             "tokens": values["rollout/tokens"],
             "prefill_tokens": values["rollout/prefill_tokens"],
+            "prefill_passes": values["rollout/prefill_passes"],
             "carried": float(carried),
             "finished": float(len(finished)),
+            "evicted": values["rollout/evicted"],
             "trained": float(self.ledger.trained - trained),
         }
 

@@ -37,10 +37,10 @@ import numpy as np
 from benchmarks.decoders import ARMS, SHORT, Decoder, Size
 from ulorl_jax.io.hf_weights import write_hf_weights
 from ulorl_jax.io.panels import BLUE, GREY, ORANGE, label_panel, make_figure, save_figure
+from ulorl_jax.lengths import lognormal_lengths
 from ulorl_jax.models.hf_qwen3 import config_to_hf, hf_tensors
 from ulorl_jax.models.qwen3 import Qwen3Config
 from ulorl_jax.models.qwen3_params import init_params
-from ulorl_jax.plan_inputs import lognormal_lengths
 
 MODEL = Qwen3Config(
     vocab_size=8192,

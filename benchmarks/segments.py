@@ -11,7 +11,7 @@ compiling. Then the cells take turns, until each has trained (released from the 
 the table has.
 
 Beside each measured gain over M = 1 with refill "step" stands the simulated one: Algorithm 1 in the long run
-(`planning.simulate`), priced with what a token step and a prefilled token took on average in the cells of this very
+(`planning.simulate`), priced with what a token step and a pass of prefill took on average in the cells of this very
 run, of the same kv policy and refill. "Fewer token steps" times "cheaper token steps" is the measured gain in decoding.
 
 Prints a table, writes segments.json and segments.png.
@@ -34,11 +34,12 @@ import numpy as np
 
 from benchmarks.cells import POLICIES, SEGMENTS, Bench, make_bench, window
 from benchmarks.frozen import FrozenLoop, compile_all, make_rollout, small_network, take_turns
+from ulorl_jax.costs import Cost
 from ulorl_jax.io.panels import BLUE, GREEN, LEGEND, ORANGE, PURPLE, label_panel, make_figure, save_figure
 from ulorl_jax.io.tables import print_table
 from ulorl_jax.models.qwen3 import Qwen3Config
 from ulorl_jax.models.qwen3_params import init_params
-from ulorl_jax.planning import Cost, describe, warm_up
+from ulorl_jax.planning import describe, warm_up
 from ulorl_jax.rollout.decoding import compiled_programs
 from ulorl_jax.rollout.segments import CONTINUOUS, KEEP, REFILLS, STEP
 
@@ -105,7 +106,7 @@ def measure(bench: Bench, params: Any) -> list[dict[str, float]]:
 
 
 def fit_cost(bench: Bench, sums: list[dict[str, float]], kv: str, refill: str) -> Cost:
-    """What a step, a token step and a prefilled token took on average in the cells of a kv policy and refill; what is
+    """What a step, a token step and a pass of prefill took on average in the cells of a kv policy and refill; what is
     prefilled beside others' tokens is part of their token step."""
     own = [row for cell, row in zip(bench.cells, sums, strict=True) if (cell.kv, cell.refill) == (kv, refill)]
     total = {name: sum(row[name] for row in own) for name in own[0]}
@@ -113,7 +114,7 @@ def fit_cost(bench: Bench, sums: list[dict[str, float]], kv: str, refill: str) -
         step_s=max(total["seconds"] - total["decode_s"] - total["prefill_s"], 0.0) / total["steps"],
         token_step_s=total["decode_s"] / total["token_steps"],
         slots=bench.spec.slots,
-        prefill_token_s=total["prefill_s"] / total["prefill_tokens"],
+        prefill_pass_s=total["prefill_s"] / total["prefill_passes"],
     )
 
 
@@ -138,7 +139,7 @@ def tabulate(bench: Bench, sums: list[dict[str, float]]) -> list[dict[str, Any]]
                 "reprefill_share": row["prefill_s"] * row["carried"] / row["prefill_tokens"] / row["seconds"],
                 "iterations": row["token_steps"] / row["finished"],
                 "token_step_ms": 1e3 * row["decode_s"] / row["token_steps"],
-                "prefill_token_ms": 1e3 * row["prefill_s"] / row["prefill_tokens"],
+                "prefill_pass_ms": 1e3 * row["prefill_s"] / row["prefill_passes"],
                 "token_steps": row["token_steps"] * per_1k,
                 "steps": row["steps"],
                 "trained": row["trained"],
@@ -256,8 +257,8 @@ def main() -> None:
     print(f"{min(trained):,.0f} to {max(trained):,.0f} trained tokens counted in each cell; no answer was judged.")
     print(f"Programs compiled in the counted steps: {sums[0]['compiled']:.0f}.")
     for key, cost in costs.items():
-        token_step, prefilled, rest = (1e3 * cost[f"{name}_s"] for name in ("token_step", "prefill_token", "step"))
-        print(f"{key}: {token_step:.1f} ms per token step, {prefilled:.2f} per prefilled token, {rest:.1f} per step")
+        token_step, prefill, rest = (1e3 * cost[f"{name}_s"] for name in ("token_step", "prefill_pass", "step"))
+        print(f"{key}: {token_step:.1f} ms per token step, {prefill:.1f} per pass of prefill, {rest:.1f} per step")
     print(*findings(rows), sep="\n")
     given.out.mkdir(parents=True, exist_ok=True)
     result = {"about": about, "sizes": sizes, "model": dataclasses.asdict(model) | {"dtype": "float32"}}

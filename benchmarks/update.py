@@ -44,10 +44,10 @@ from ulorl_jax.footprint import parameter_count
 from ulorl_jax.io.hf_weights import write_hf_weights
 from ulorl_jax.io.panels import BLUE, GREY, ORANGE, label_panel, make_figure, save_figure
 from ulorl_jax.io.tables import print_table
+from ulorl_jax.lengths import lognormal_lengths
 from ulorl_jax.models.hf_qwen3 import config_to_hf, hf_tensors
 from ulorl_jax.models.qwen3 import Qwen3Config
 from ulorl_jax.models.qwen3_params import init_params
-from ulorl_jax.plan_inputs import lognormal_lengths
 from ulorl_jax.roofline import update_flops
 
 TAIL = (0.262, 0.42)  # mean and p80 of the lengths, shares of L: at L = 1024 a mean of 268

@@ -3,7 +3,7 @@
     launch/plan.py segments --config=configs/plan_base.py --workdir=FOLDER [--run=FOLDER]
 
 `--run` names a run of launch/train.py: what stands in `given` is then that run's own, measured. Take one that prefills
-unfinished samples again (M > 1): prompts alone do not tell what a token costs there.
+unfinished samples again (M > 1): the passes of prompts alone, which begin every context, tell less of what these cost.
 """
 
 import ml_collections
@@ -30,12 +30,14 @@ def get_config() -> ml_collections.ConfigDict:
     g.samples_per_prompt = 8  # G
     g.slots = 1024  # C at which token_step_s holds
     g.kv = "recompute"  # rollout.kv
+    g.prefill_rows = 8  # rollout.prefill_rows
+    g.prefill_chunk = 512  # rollout.prefill_chunk
     g.prompt_tokens = 256
     # Lengths of outputs are log-normal, cut at L. "80% within half"; a heavier tail is mean 0.2 with p80 0.3.
     g.length_mean = 0.32  # share of L, after the cut
     g.length_p80 = 0.49  # share of L within which 80% lie
     g.step_s = 300.0  # T: seconds of a step beside what follows
     g.token_step_s = 0.013  # seconds of a token step with all of `slots` active
-    g.prefill_token_s = 0.0  # seconds per token prefilled
+    g.prefill_pass_s = 0.0  # seconds of a pass of prefill: a chunk of up to prefill_rows contexts, full or not
     g.released_token_s = 0.0  # seconds per token trained or dropped with its group: judging, packing, update
     return c

@@ -47,7 +47,17 @@ COLUMNS = {
     "age_steps": "age, steps",
     "finished": "finished / step",
 }
-COMPARED = ("step_s", "decode_s", "prefill_s", "token_steps", "tokens", "prefill_tokens", "finished", "trained_tokens")
+COMPARED = (
+    "step_s",
+    "decode_s",
+    "prefill_s",
+    "token_steps",
+    "tokens",
+    "prefill_tokens",
+    "prefill_passes",
+    "finished",
+    "trained_tokens",
+)
 
 
 def main(argv: list[str]) -> None:

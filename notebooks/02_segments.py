@@ -122,7 +122,7 @@ def decode(M, steps):
         finished, values = rollout.run(params, policy_step=step)
         samples |= {sample.id: sample for sample in [*finished, *(s for _, s in rollout.pool.occupied)]}
         names = {"token_steps": "rollout/decode_steps", "tokens": "rollout/tokens"}
-        names |= {"decode_s": "time/decode_s", "prefill_s": "time/prefill_s", "prefilled": "rollout/prefill_tokens"}
+        names |= {"decode_s": "time/decode_s", "prefill_s": "time/prefill_s", "passes": "rollout/prefill_passes"}
         rows.append({name: values[key] for name, key in names.items()} | {"finished": len(finished)})
     return samples, {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
@@ -164,10 +164,12 @@ plt.show()
 # found must then tell what $M = 2$ and $4$ do: step for step, exactly.
 
 # %%
-from ulorl_jax.planning import Cost, Schedule, Workload, describe, simulate
+from ulorl_jax.costs import Cost
+from ulorl_jax.planning import Schedule, Workload, describe, simulate
 
 prompt_tokens = len(next(iter(whole.values())).prompt.tokens)
-schedules, simulated = {M: Schedule(segments=M, slots=C) for M in STEPS}, {}
+shape = settings.rollout.prefill_chunk, settings.rollout.prefill_rows
+schedules, simulated = {M: Schedule(M, C, None, *shape) for M in STEPS}, {}
 for M, steps in STEPS.items():
     left = iter(lengths)
 
@@ -194,7 +196,7 @@ for M, steps in STEPS.items():
 #
 # ## 3. Seconds
 #
-# `Cost` prices the counts: seconds of a token step and of a prefilled token, here those of the run with $M = 4$
+# `Cost` prices the counts: seconds of a token step and of a pass of prefill, here those of the run with $M = 4$
 # (medians, for a machine may be busy). With them the decoding and the prefill of the other runs are predicted, per
 # finished sample. The first $2M$ steps are left out: they compile, and all samples begin together.
 
@@ -203,7 +205,7 @@ work = Workload(lengths, np.full(len(lengths), prompt_tokens), L, G, recompute=T
 
 
 def price(M, seconds, count):
-    """Median seconds per token step or prefilled token."""
+    """Median seconds per token step or pass of prefill."""
     counts = decoded[M][1]
     return float(np.median((counts[seconds] / counts[count])[2 * M :]))
 
@@ -212,15 +214,15 @@ cost = Cost(
     step_s=0.0,
     token_step_s=price(4, "decode_s", "token_steps"),
     slots=C,
-    prefill_token_s=price(4, "prefill_s", "prefilled"),
+    prefill_pass_s=price(4, "prefill_s", "passes"),
 )
-print(f"a token step {1e3 * cost.token_step_s:.2f} ms, a prefilled token {1e6 * cost.prefill_token_s:.0f} us\n")
+print(f"a token step {1e3 * cost.token_step_s:.2f} ms, a pass of prefill {1e3 * cost.prefill_pass_s:.2f} ms\n")
 print("M   ms per finished sample: decode measured   predicted   prefill measured   predicted")
 for M in STEPS:
     counts, told = decoded[M][1], describe(schedules[M], simulated[M], work, cost, 2 * M)
     per_sample = {name: counts[name][2 * M :].sum() / counts["finished"][2 * M :].sum() for name in counts}
     decode_ms = 1e3 * price(M, "decode_s", "token_steps") * per_sample["token_steps"]
-    prefill_ms = 1e3 * price(M, "prefill_s", "prefilled") * per_sample["prefilled"]
+    prefill_ms = 1e3 * price(M, "prefill_s", "passes") * per_sample["passes"]
     print(
         f"{M} {decode_ms:41.2f} {1e3 * told['decode_s'] / told['finished']:11.2f} {prefill_ms:18.2f} "
         f"{1e3 * told['prefill_s'] / told['finished']:11.2f}"
@@ -228,9 +230,9 @@ for M in STEPS:
 
 # %% [markdown]
 # Decoding gets cheaper with $M$. What it costs is prefill: with `kv = "recompute"` the tokens that an unfinished sample
-# has already go through the new network once more at every step. And there the prediction fails: in a network this
-# small the seconds of a prefill go with its calls, hardly with its tokens. A simulation is as good as its prices;
-# larger networks are told better (README), and `benchmarks/segments.py` measures with care.
+# has already go through the new network once more at every step. It is priced by passes, each with room for
+# `prefill_chunk` tokens of `prefill_rows` contexts and as dear when it is half empty; here one pass holds all contexts
+# of a step. A simulation is as good as its prices: `benchmarks/segments.py` measures them with care.
 #
 # ## 4. The paper's Table 1
 #
@@ -305,7 +307,7 @@ plt.show()
 # * With `continuous` no slot is ever idle, whatever $M$ is, and a larger $M$ only pays $T$ more often: $M = 1$ trains
 #   most tokens per second. Where an engine can refill within a segment, $M$ is no longer about speed; it says how often
 #   the weights that decode are renewed. (Prefill costs nothing in `plan_base`; price yours with
-#   `given.prefill_token_s`.)
+#   `given.prefill_pass_s`.)
 #
 # How many slots? While a token step costs the same for all of them (reading the weights is what takes the time), as
 # many as memory holds. Where it goes with the slots (a CPU, or caches that take longer to read than the weights),

@@ -28,8 +28,10 @@ FLOORS = {
     "data": 3,
     # The run itself: floor 4 and up, the stairs that loop.py stands on.
     "clock": 4,
+    "costs": 4,
     "evaluate": 4,
     "experiment": 4,
+    "lengths": 4,
     "planning": 4,
     "rewards": 4,
     "scoring": 4,

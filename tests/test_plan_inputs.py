@@ -15,7 +15,8 @@ from ulorl_jax.io.metrics import Metrics
 from ulorl_jax.io.run_record import read_run
 from ulorl_jax.io.tokenizer import ByteTokenizer
 from ulorl_jax.io.traces import TracedSample, write_lengths, write_trace
-from ulorl_jax.plan_inputs import PlanSettings, fit_lognormal, from_run, lognormal_lengths, make_plan
+from ulorl_jax.lengths import fit_lognormal, lognormal_lengths
+from ulorl_jax.plan_inputs import PlanSettings, from_run, make_plan
 from ulorl_jax.planning import Schedule
 from ulorl_jax.types import EOS, Prompt, Sample, Segment
 
@@ -62,6 +63,7 @@ def test_settings_that_cannot_be_are_refused(change, message):
 def write_run(folder: pathlib.Path, steps: int = 12) -> pathlib.Path:
     """The record of a run in steady state whose every figure can be reckoned by hand: M = 1, 4 slots, G = 2."""
     rollout = {"output_limit": 8, "segments": 1, "samples_per_prompt": 2, "slots": 4, "kv": "recompute"}
+    rollout |= {"prefill_rows": 1, "prefill_chunk": 2}
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"rollout": rollout}))
     with Metrics(folder, after_step=-1) as metrics:
@@ -72,6 +74,7 @@ def write_run(folder: pathlib.Path, steps: int = 12) -> pathlib.Path:
                 parts |= {"decode": 9.0, "update": 9.0}  # this one compiles
             values = {f"time/{name}_s": seconds for name, seconds in parts.items()} | {"time/evaluate_s": 3.0}
             tokens = {"rollout/tokens": 20, "rollout/decode_steps": 8, "rollout/prefill_tokens": 6}
+            tokens["rollout/prefill_passes"] = 4
             ended = {"rollout/finished": 4, "rollout/len_mean": 5.0, "ledger/trained": 15 * step}
             ledger = {"ledger/uninformative": 5 * step, "ledger/error": 0, "ledger/skipped": 0}
             compiles = {"rollout/compiles": 3 + (step >= 5), "train/compiles": 1} if step % 2 else {}
@@ -92,13 +95,23 @@ def test_a_run_s_lengths_and_costs_are_read_out_of_its_record(tmp_path):
     assert (
         sorted(set(load.lengths.tolist())) == [2, 8] and set(load.prompts.tolist()) == {3} and len(load.lengths) == 44
     )  # of all outputs but those of the first step
-    assert (schedule, load.output_limit, load.samples_per_prompt, load.recompute) == (Schedule(1, 4), 8, 2, True)
+    assert (load.output_limit, load.samples_per_prompt, load.recompute) == (8, 2, True)
+    assert schedule == Schedule(1, 4, None, prefill_chunk=2, prefill_rows=1)
     assert measured["steps"] == 10  # not the first, nor the one that compiled
     assert measured["step_s"] == pytest.approx(1.4) and measured["trained_tokens"] == pytest.approx(20)
-    assert cost.step_s == pytest.approx(0.08) and cost.prefill_token_s == pytest.approx(0.02 / 6)
+    assert cost.step_s == pytest.approx(0.08) and cost.prefill_pass_s == pytest.approx(0.02 / 4)
     assert cost.released_token_s == pytest.approx(0.5 / 20)
     assert cost.decode_s(4, 8, 20) == pytest.approx(0.8)  # whatever the shares
     assert measured["length_mean"] == pytest.approx(5.0)
+
+
+def test_the_passes_of_an_older_run_which_does_not_say_them_are_simulated(tmp_path):
+    run = write_run(tmp_path / "run")
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = [{name: value for name, value in row.items() if name != "rollout/prefill_passes"} for row in rows]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    # Four slots take two groups, whose prompts of 3 tokens are a chunk of 2 each, in one row.
+    assert from_run(read_run(run))[2].prefill_pass_s == pytest.approx(0.02 / 2)
 
 
 def test_the_lengths_are_those_of_all_outputs_where_they_are_recorded(tmp_path):

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from configs import plan_table1
 from tests.tiny import make_config, make_params, make_prompts, make_rollout
-from ulorl_jax.plan_inputs import PlanSettings, lognormal_lengths, make_plan
-from ulorl_jax.planning import Cost, Schedule, Workload, describe, plan, simulate
+from ulorl_jax.costs import Cost
+from ulorl_jax.lengths import lognormal_lengths
+from ulorl_jax.plan_inputs import PlanSettings, make_plan
+from ulorl_jax.planning import Schedule, Workload, describe, plan, simulate
 
 FREE = Cost(step_s=0.0, token_step_s=0.0, slots=1)
 TABLE_1 = {1: 1240.0, 2: 774.0, 4: 601.0}  # segments: seconds per step (paper, Table 1)
@@ -39,6 +41,7 @@ def test_counts_of_two_slots_by_hand():
     assert counts.tokens.tolist() == [3, 4, 3, 3, 4]
     assert counts.new.tolist() == [20, 20, 0, 20, 20]
     assert counts.carried.tolist() == [0, 0, 24, 0, 0]
+    assert not counts.passes.any() and not counts.passes_again.any()
     assert counts.finished.tolist() == [2, 0, 2, 2, 0]
     assert counts.released.tolist() == [3, 0, 7, 3, 0]
     assert counts.age.tolist() == [0, 0, 4, 0, 0]  # two tokens of each of the second pair waited for a step
@@ -56,6 +59,30 @@ def test_counts_of_two_slots_refilled_at_once_by_hand():
     assert counts.released.tolist() == [3, 3, 5]
     assert counts.age.tolist() == [0, 1, 2]
     assert counts.order.tolist() == [0, 1, 2, 4, 3]
+
+
+def test_contexts_take_the_passes_of_the_rows_they_are_computed_in_however_full_by_hand():
+    # Chunks of 4, two rows, prompts of 11: 10 tokens are 3 chunks. S = 2; lengths 5 1 1 | 3 3 | ...
+    # Step 0: 3 3 3 chunks in two rows are 3 + 3 passes. Step 1: slots 1 and 2 are new, 3 passes side by side; slot 0
+    # goes on with 12 tokens, 3 chunks more: 6. Step 2: nobody is new; 14, 12 and 12 tokens are 4, 3 and 3 chunks: 6.
+    schedule = Schedule(3, 3, prefill_chunk=4, prefill_rows=2)
+    counts = simulate(schedule, in_order([5, 1, 1, 3, 3]), 6, 1, steps=3)
+    assert counts.carried.tolist() == [0, 12, 14 + 2 * 12]
+    assert counts.passes.tolist() == [6, 3, 0]
+    assert counts.passes_again.tolist() == [0, 3, 6]
+    cost, load = dataclasses.replace(FREE, prefill_pass_s=0.5), workload([1], 6)
+    for every, kept, passes in [(1, False, 9 + 9), (3, False, 9 + 3), (1, True, 9)]:
+        row = describe(schedule, counts, dataclasses.replace(load, recompute=not kept, recompute_every=every), cost, 0)
+        assert row["prefill_passes"] == pytest.approx(passes / 3) and row["prefill_s"] == pytest.approx(passes / 6)
+        assert row["reprefill_share"] == pytest.approx(1 - 9 / passes)
+
+
+def test_passes_between_two_calls_complete_the_contexts_that_were_computed_beside_the_others_tokens():
+    # Slots take 9 2 2 1, prompts of 11 in chunks of 2: 5 each, two rows: 10 passes. After a token slot 3 is refilled
+    # with 9 and computes one chunk while 2 and 2 end. Their successors begin with no more than as many decoding: 9 is
+    # completed (4 chunks) beside 5 and 5: rows 4 + 5 and 5, 9 passes.
+    counts = simulate(Schedule(1, 4, 0, prefill_chunk=2, prefill_rows=2), in_order([9, 2, 2, 1, 9]), 9, 1, steps=1)
+    assert counts.passes[0] == 10 + 9
 
 
 def test_a_latency_lets_samples_that_end_together_share_a_stop():
@@ -88,10 +115,10 @@ def test_a_group_s_prompt_is_prefilled_once_where_its_samples_are_placed_togethe
 
 def test_seconds_and_shares_by_hand():
     cost = Cost(
-        step_s=1.0, token_step_s=0.4, slots=4, slots_share=0.25, active_share=0.5, prefill_token_s=0.01,
+        step_s=1.0, token_step_s=0.4, slots=4, slots_share=0.25, active_share=0.5, prefill_pass_s=0.01,
         released_token_s=0.1,
     )  # fmt: skip
-    schedule = Schedule(segments=2, slots=2)
+    schedule = Schedule(segments=2, slots=2, prefill_chunk=1)  # and one row: a pass for every token
     counts = simulate(schedule, in_order([1, 2, 3, 4]), 4, 1, steps=6)
     row = describe(schedule, counts, workload([1], 4), cost, warm_up=3)  # the last three steps repeat the first three
     # Three steps of 2 token steps and 3, 4, 3 tokens: 0.4 * (0.25 * 6 + 0.25 * 6 * 2 / 4 + 0.5 * 10 / 4) / 3
@@ -125,7 +152,9 @@ def test_the_simulation_is_the_real_rollout_step_for_step(segments, latency):
         refill()
         finished, values = rollout.run(params, step, None if latency is None else refill)
         ended += finished
-        metrics.append([values[f"rollout/{name}"] for name in ("decode_steps", "tokens", "prefill_tokens")])
+        metrics.append(
+            [values[f"rollout/{name}"] for name in ("decode_steps", "tokens", "prefill_tokens", "prefill_passes")]
+        )
     lengths = {sample.id: sample.num_tokens for sample in ended}
     taken = itertools.count()
 
@@ -136,7 +165,8 @@ def test_the_simulation_is_the_real_rollout_step_for_step(segments, latency):
 
     counts = simulate(Schedule(segments, 5, latency, 8, 4), draw, limit, group, steps=8)
     assert len(ended) > 10 and len(set(lengths.values())) > 4
-    assert np.stack([counts.token_steps, counts.tokens, counts.new + counts.carried], axis=1).tolist() == metrics
+    prefilled = counts.new + counts.carried, counts.passes + counts.passes_again
+    assert np.stack([counts.token_steps, counts.tokens, *prefilled], axis=1).tolist() == metrics
     assert counts.order.tolist() == [sample.id for sample in ended]
 
 

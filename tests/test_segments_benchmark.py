@@ -1,22 +1,27 @@
 """The benchmark of segments: its cells decode what the simulation says, and its figures are what they are called."""
 
+import dataclasses
 import itertools
+import json
+import pathlib
 
 import jax
 import numpy as np
 import pytest
 
-from benchmarks.cells import POLICIES, Bench, Cell, Load, make_bench, window
+from benchmarks.cells import POLICIES, PREFILL_CHUNK, PREFILL_ROWS, Bench, Cell, Load, make_bench, window
 from benchmarks.frozen import FrozenLoop, compile_all, make_rollout, small_network, take_turns
 from benchmarks.segments import MODEL, findings, fit_cost, measure, tabulate
 from tests.tiny import make_config
+from ulorl_jax.costs import Cost
+from ulorl_jax.lengths import lognormal_lengths
 from ulorl_jax.models.qwen3_params import init_params
-from ulorl_jax.plan_inputs import lognormal_lengths
-from ulorl_jax.planning import Schedule
+from ulorl_jax.planning import Schedule, describe
 from ulorl_jax.rollout.decoding import compiled_programs
 from ulorl_jax.rollout.segments import KEEP, RECOMPUTE, REFILLS, STEP
 
 SHAPE = (0.32, 0.49)
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +60,8 @@ def test_every_cell_counts_what_the_simulation_counts(bench: Bench, sums: list[d
         assert row["finished"] == counts.finished[steps].sum(), cell.name
         assert row["carried"] == carried, cell.name
         assert row["prefill_tokens"] == counts.new[steps].sum() + carried, cell.name
+        again = counts.passes_again[steps].sum() if cell.kv == RECOMPUTE else 0
+        assert row["prefill_passes"] == counts.passes[steps].sum() + again, cell.name
 
 
 @pytest.mark.parametrize(("segments", "latency"), [(1, None), (4, None), (4, 0)])
@@ -117,20 +124,21 @@ def test_loops_take_turns_in_step_with_each_other():
 
 
 def made_up(cell: Cell, slow: float) -> dict[str, float]:
-    """A cell in which a token step takes `slow` tenths of a second and a prefilled token a hundredth."""
+    """A cell in which a token step takes `slow` tenths of a second and a pass of prefill, 20 tokens, a fifth."""
     steps, token_steps = 10.0, 100.0 / cell.schedule.segments
     prefilled = 40.0 if cell.kv == KEEP else 240.0
     return {
         "steps": steps, "token_steps": token_steps, "tokens": 200.0, "trained": 200.0, "finished": 20.0,
         "decode_s": 0.1 * slow * token_steps, "prefill_s": 0.01 * prefilled, "prefill_tokens": prefilled,
-        "carried": prefilled - 40.0, "seconds": 0.1 * slow * token_steps + 0.01 * prefilled + 0.2 * steps,
+        "prefill_passes": prefilled / 20, "carried": prefilled - 40.0,
+        "seconds": 0.1 * slow * token_steps + 0.01 * prefilled + 0.2 * steps,
     }  # fmt: skip
 
 
 def test_gains_are_split_into_fewer_and_cheaper_token_steps(bench: Bench):
     sums = [made_up(cell, slow=2.0 if cell.schedule.segments == 4 else 1.0) for cell in bench.cells]
     cost = fit_cost(bench, sums, RECOMPUTE, STEP)
-    assert cost.step_s == pytest.approx(0.2) and cost.prefill_token_s == pytest.approx(0.01)
+    assert cost.step_s == pytest.approx(0.2) and cost.prefill_pass_s == pytest.approx(0.2)
     assert cost.token_step_s == pytest.approx(0.1 * (100 + 2 * 25) / 125)
     rows = tabulate(bench, sums)
     one, four = (
@@ -143,6 +151,30 @@ def test_gains_are_split_into_fewer_and_cheaper_token_steps(bench: Bench):
     assert four["whole_gain"] == pytest.approx((10 + 2.4 + 2) / (5 + 2.4 + 2))
     assert four["reprefill_share"] == pytest.approx(2.0 / (5 + 2.4 + 2))
     assert four["iterations"] == pytest.approx(25 / 20) and four["idle_slots"] == pytest.approx(1 - 200 / (25 * 4))
+
+
+@pytest.mark.parametrize("kv", POLICIES)
+def test_the_recorded_seconds_of_more_segments_are_told_from_those_of_one_within_15_percent(bench: Bench, kv: str):
+    recorded = json.loads((ROOT / "results" / "segments.json").read_text())
+    sizes, keys = recorded["sizes"], [(cell["segments"], cell["refill"], cell["kv"]) for cell in recorded["cells"]]
+    sums = dict(zip(keys, recorded["sums"], strict=True))
+    load = Load(np.array(recorded["lengths"]), sizes["limit"], sizes["prompt"], sizes["group"])
+    bench, one = dataclasses.replace(bench, load=load), sums[1, STEP, kv]
+    cost = Cost(
+        step_s=(one["seconds"] - one["decode_s"] - one["prefill_s"]) / one["steps"],
+        token_step_s=one["decode_s"] / one["token_steps"],
+        slots=sizes["slots"],
+        prefill_pass_s=one["prefill_s"] / one["steps"],  # eight prompts of 16 tokens: one pass
+    )
+    for segments in (1, 2, 4, 8):
+        schedule = Schedule(segments, sizes["slots"], None, PREFILL_CHUNK, PREFILL_ROWS)
+        steps, counts = window(bench, schedule)
+        names = [field.name for field in dataclasses.fields(counts) if field.name != "order"]
+        counted = dataclasses.replace(counts, **{name: getattr(counts, name)[steps] for name in names})
+        told = describe(schedule, counted, bench.workload(kv), cost, 0)
+        measured = sums[segments, STEP, kv]
+        assert told["token_steps"] == pytest.approx(measured["token_steps"] / measured["steps"]), segments
+        assert told["step_s"] == pytest.approx(measured["seconds"] / measured["steps"], rel=0.15), segments
 
 
 def test_the_findings_say_what_was_not_seen():

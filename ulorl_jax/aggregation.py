@@ -22,9 +22,8 @@ from ulorl_jax.experiment import (
 )
 from ulorl_jax.io.metrics import read_metrics
 from ulorl_jax.io.run_record import RunRecord, read_run
-from ulorl_jax.plan_inputs import from_run
-from ulorl_jax.planning import Schedule, plan
-from ulorl_jax.rollout.segments import CONTINUOUS
+from ulorl_jax.plan_inputs import from_run, schedule_of
+from ulorl_jax.planning import plan
 
 HOLDS, FAILS, UNTESTABLE, UNFINISHED, NUMBERLESS = (
     "holds", "does not hold at this scale", "not testable at this scale", "unfinished",
@@ -258,11 +257,8 @@ def _predict(source: RunRecord, of: RunRecord) -> dict[str, float]:
     """The planner's figures of a run's schedule and cache policy, from the lengths and seconds of another run."""
     workload, _, cost, _ = from_run(source)
     r = of.rollout
-    latency = r["refill_latency"] if r["refill"] == CONTINUOUS else None
-    beside = (r["prefill_chunk"], r["prefill_rows"]) if r["refill"] == CONTINUOUS else ()
-    schedule = Schedule(r["segments"], r["slots"], latency, *beside)
     workload = dataclasses.replace(
         workload, recompute=r["kv"] != "keep", recompute_every=r["recompute_every"], output_limit=r["output_limit"]
     )
-    [row] = plan(workload, cost, [schedule], steps=SIMULATED_STEPS, seed=0)
+    [row] = plan(workload, cost, [schedule_of(r)], steps=SIMULATED_STEPS, seed=0)
     return {f"{PREDICTED}{name}": float(value) for name, value in row.items() if isinstance(value, int | float)}

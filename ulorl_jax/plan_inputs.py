@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Sequence
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
+from ulorl_jax.costs import Cost
 from ulorl_jax.io.run_record import RunRecord
-from ulorl_jax.planning import Cost, Schedule, Workload, plan, warm_up
+from ulorl_jax.lengths import lognormal_lengths
+from ulorl_jax.planning import Schedule, Workload, plan, warm_up
 from ulorl_jax.rollout.segments import CONTINUOUS, KEEP, RECOMPUTE, REFILLS, STEP
 from ulorl_jax.typed import build, demand, demand_least
 
-_NORMAL = NormalDist()
 _NO_PART = ("step", "evaluate", "warm_start", "report")  # of Algorithm 1's seconds
 _RELEASED = ("verify", "pack", "update")  # phases that grow with the tokens released
+SIMULATED = 200  # steps
 _SETTLED = ("trained", "uninformative", "error", "skipped")  # of the ledger: tokens that left the pools
 
 
@@ -30,12 +30,14 @@ class GivenSettings:
     samples_per_prompt: int
     slots: int
     kv: str
+    prefill_rows: int
+    prefill_chunk: int
     prompt_tokens: int
     length_mean: float
     length_p80: float
     step_s: float
     token_step_s: float
-    prefill_token_s: float
+    prefill_pass_s: float
     released_token_s: float
 
 
@@ -70,6 +72,8 @@ class PlanSettings:
             ("given.output_limit", 1, g.output_limit),
             ("given.samples_per_prompt", 1, g.samples_per_prompt),
             ("given.slots", 1, g.slots),
+            ("given.prefill_rows", 1, g.prefill_rows),
+            ("given.prefill_chunk", 1, g.prefill_chunk),
             ("given.prompt_tokens", 0, g.prompt_tokens),
         ):
             demand_least(name, least, value)
@@ -78,12 +82,14 @@ class PlanSettings:
         demand(g.kv in (KEEP, RECOMPUTE), f"given.kv must be {KEEP!r} or {RECOMPUTE!r}", g.kv, RECOMPUTE)
         return s
 
-    def schedules(self, slots: int, beside: tuple[int, ...] = ()) -> list[Schedule]:
-        """Every combination to be tried; `slots` where the settings name none; `beside` as in `Schedule`."""
+    def schedules(self, own: Schedule) -> list[Schedule]:
+        """Every combination to be tried; a run's `own` slots where the settings name none, and its prefill."""
         latency = {STEP: None, CONTINUOUS: self.refill_latency}
-        tried = itertools.product(self.refill, self.slots or (slots,), self.segments)
-        of = {STEP: (), CONTINUOUS: beside}
-        return [Schedule(m, count, latency[refill], *of[refill]) for refill, count, m in tried]
+        tried = itertools.product(self.refill, self.slots or (own.slots,), self.segments)
+        return [
+            dataclasses.replace(own, segments=m, slots=count, refill_latency=latency[refill])
+            for refill, count, m in tried
+        ]
 
 
 def make_plan(settings: PlanSettings, record: RunRecord | None) -> dict[str, Any]:
@@ -100,28 +106,28 @@ def make_plan(settings: PlanSettings, record: RunRecord | None) -> dict[str, Any
     Raises:
       ValueError: there are no such lengths, or the run is too short.
     """
-    s, own, notes, beside = settings, {}, [], ()
+    s, told, notes = settings, {}, []
     if record is None:
         g = s.given
         lengths = lognormal_lengths(g.length_mean, g.length_p80, g.output_limit)
         prompts = np.full(len(lengths), g.prompt_tokens)
         workload = Workload(lengths, prompts, g.output_limit, g.samples_per_prompt, g.kv == RECOMPUTE)
         shares = s.slots_share, s.active_share
-        cost = Cost(g.step_s, g.token_step_s, g.slots, *shares, g.prefill_token_s, g.released_token_s)
+        cost = Cost(g.step_s, g.token_step_s, g.slots, *shares, g.prefill_pass_s, g.released_token_s)
+        own = Schedule(1, g.slots, None, g.prefill_chunk, g.prefill_rows)
         source = f"log-normal with mean {g.length_mean:g} L and p80 {g.length_p80:g} L, cut at L"
     else:
-        workload, schedule, cost, measured = from_run(record, s.slots_share, s.active_share)
+        workload, own, cost, measured = from_run(record, s.slots_share, s.active_share)
         means = f"mean {workload.lengths.mean():.1f} tokens; of all that finished {measured['length_mean']:.1f}"
         source = f"those of {len(workload.lengths):,} outputs of the run, after its first steps ({means})"
-        [predicted] = plan(workload, cost, [schedule], steps=s.steps, seed=s.seed)
-        own = {"measured": measured, "predicted": predicted}
+        [predicted] = plan(workload, cost, [own], steps=s.steps, seed=s.seed)
+        told = {"measured": measured, "predicted": predicted}
         notes = _of_the_run(record.rollout, measured)
-        beside = _beside(record.rollout)
-    rows = plan(workload, cost, s.schedules(cost.slots, beside), steps=s.steps, seed=s.seed)
+    rows = plan(workload, cost, s.schedules(own), steps=s.steps, seed=s.seed)
     fastest = sorted(rows, key=lambda row: -row["trained_tokens_per_s"])
     refills = dict.fromkeys(row["refill"] for row in fastest)
     best = [next(row for row in fastest if row["refill"] == refill) for refill in refills]
-    return {"assumptions": _assumptions(s, workload, cost, source) + notes, "rows": rows, "best": best} | own
+    return {"assumptions": _assumptions(s, workload, own, cost, source) + notes, "rows": rows, "best": best} | told
 
 
 def from_run(
@@ -142,10 +148,7 @@ def from_run(
       ValueError: there are no such steps.
     """
     r = record.rollout
-    continuous = r.get("refill", STEP) == CONTINUOUS  # older runs have no such key
-    schedule = Schedule(r["segments"], r["slots"])
-    if continuous:
-        schedule = Schedule(r["segments"], r["slots"], r["refill_latency"], *_beside(r))
+    schedule = schedule_of(r)
     steady = _steady(record.rows, schedule.segments)
     demand(bool(steady), f"steps after the first {schedule.segments} that compile nothing tell costs", 0, "run longer")
     late: np.ndarray = record.steps > schedule.segments  # before, only short ones had the time to end
@@ -164,6 +167,11 @@ def from_run(
     released, token_steps = mean["released"], mean["rollout/decode_steps"]
     of_released = sum(parts.get(name, 0.0) for name in _RELEASED) if released else 0.0
     idle = 1 - mean["rollout/tokens"] / (token_steps * r["slots"])
+    passes = mean.get("rollout/prefill_passes")
+    if passes is None:  # an older run does not say
+        free = Cost(step_s=0.0, token_step_s=0.0, slots=r["slots"])
+        [simulated] = plan(workload, free, [schedule], steps=SIMULATED)
+        passes = simulated["prefill_passes"]
     measured = {
         "steps": float(len(steady)),
         "step_s": sum(parts.values()),
@@ -176,6 +184,7 @@ def from_run(
         "token_steps": token_steps,
         "tokens": mean["rollout/tokens"],
         "prefill_tokens": mean["rollout/prefill_tokens"],
+        "prefill_passes": passes,
         "finished": mean["rollout/finished"],
         "trained_tokens": released,
         "length_mean": mean["lengths"] / max(mean["rollout/finished"], 1e-9),
@@ -189,15 +198,21 @@ def from_run(
         slots=r["slots"],
         slots_share=slots_share,
         active_share=active_share,
-        prefill_token_s=parts["prefill"] / max(mean["rollout/prefill_tokens"], 1.0),
+        prefill_pass_s=parts["prefill"] / max(passes, 1e-9),
         released_token_s=of_released / released if released else 0.0,
     )
     return workload, schedule, cost, measured
 
 
-def _beside(rollout: dict[str, Any]) -> tuple[int, int]:
-    """How a run computes contexts beside others' tokens; older runs stopped for them."""
-    return rollout.get("prefill_chunk", 0), rollout.get("prefill_rows", 1)
+def schedule_of(rollout: dict[str, Any]) -> Schedule:
+    """How a run ran Algorithm 1.
+
+    Args:
+      rollout: the section of its config.json; older runs have not all of its keys.
+    """
+    latency = rollout["refill_latency"] if rollout.get("refill", STEP) == CONTINUOUS else None
+    shape = rollout.get("prefill_chunk", rollout["output_limit"]), rollout.get("prefill_rows", 1)
+    return Schedule(rollout["segments"], rollout["slots"], latency, *shape)
 
 
 def _steady(rows: Sequence[dict[str, Any]], segments: int) -> list[dict[str, float]]:
@@ -216,7 +231,7 @@ def _steady(rows: Sequence[dict[str, Any]], segments: int) -> list[dict[str, flo
     return steady
 
 
-def _assumptions(s: PlanSettings, workload: Workload, cost: Cost, source: str) -> list[str]:
+def _assumptions(s: PlanSettings, workload: Workload, own: Schedule, cost: Cost, source: str) -> list[str]:
     w, limit = workload, workload.output_limit
     mean, p80 = w.lengths.mean() / limit, np.percentile(w.lengths, 80) / limit
     constant = 1 - cost.slots_share - cost.active_share
@@ -227,8 +242,9 @@ def _assumptions(s: PlanSettings, workload: Workload, cost: Cost, source: str) -
         f"They depend neither on each other nor on M, slots and policy.",
         f"A token step takes {1e3 * cost.token_step_s:.3g} ms with {cost.slots:,} slots, all active: {constant:.0%} "
         f"constant, {cost.slots_share:.0%} with the slots, {cost.active_share:.0%} with the active ones.",
-        f"Beside it: {1e6 * cost.prefill_token_s:.3g} us per token prefilled, {1e6 * cost.released_token_s:.3g} us per "
-        f"token released, {cost.step_s:.3g} s per step.",
+        f"Beside it: {1e3 * cost.prefill_pass_s:.3g} ms per pass of prefill ({own.prefill_rows} contexts, "
+        f"{own.prefill_chunk} tokens of each), {1e6 * cost.released_token_s:.3g} us per token released, "
+        f"{cost.step_s:.3g} s per step.",
         f"Each row is the mean of {s.steps} simulated steps after {warm_up(1)} M others; there is always a next "
         f"prompt, and memory for every slot.",
     ]
@@ -245,63 +261,7 @@ def _of_the_run(rollout: dict[str, Any], measured: dict[str, float]) -> list[str
         )
     if rollout["kv"] == KEEP or (rollout["segments"] == 1 and rollout.get("refill", STEP) == STEP):
         notes.append(
-            "The run prefilled prompts only: that tells little of what a token of a long context costs, so the seconds "
-            "of prefilling samples again may be far too high."
+            "The run prefilled prompts only: passes that begin a context tell less of what later ones cost, and the "
+            "seconds of prefilling samples again may be too high."
         )
     return notes
-
-
-def lognormal_lengths(mean: float, p80: float, output_limit: int, count: int = 1 << 14) -> np.ndarray:
-    """Lengths of outputs, log-normal and cut at L, evenly spaced in probability.
-
-    Args:
-      mean: of the cut lengths, as a share of L.
-      p80: the share of L within which 80% of them lie.
-      output_limit: L.
-      count: of lengths.
-
-    Returns:
-      `[count]` i64, whole tokens, ascending.
-
-    Raises:
-      ValueError: no log-normal cut at L has both.
-    """
-    mu, sigma = fit_lognormal(mean, p80)
-    z = np.array([_NORMAL.inv_cdf((i + 0.5) / count) for i in range(count)])
-    return np.ceil(output_limit * np.minimum(np.exp(mu + sigma * z), 1.0)).astype(np.int64)
-
-
-def fit_lognormal(mean: float, p80: float) -> tuple[float, float]:
-    """mu and sigma of the log-normal that, cut at 1, has this mean and 80th percentile.
-
-    Where two have them, the one with the smaller sigma. (No log-normal that is not cut has 0.32 and 0.49: its p80 is
-    at most 1.43 times its mean.)
-
-    Raises:
-      ValueError: none has.
-    """
-    demand(0 < p80 < 1, "length_p80 is a share of L, between 0 and 1", p80, "0.49")
-    sigmas = np.linspace(0.01, 3.0, 600)
-    means = np.array([_cut_mean(p80, float(sigma)) for sigma in sigmas])
-    below = np.flatnonzero(means <= mean)
-    demand(
-        mean < means[0] and len(below) > 0,
-        f"a log-normal cut at L with length_p80 = {p80:g} has a length_mean from {means.min():.3f} to {means[0]:.3f}",
-        mean,
-        f"{(means.min() + means[0]) / 2:.2f}, or another length_p80",
-    )
-    low, high = float(sigmas[below[0] - 1]), float(sigmas[below[0]])
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _cut_mean(p80, middle) > mean else (low, middle)
-    return _mu(p80, low), low
-
-
-def _mu(p80: float, sigma: float) -> float:
-    return math.log(p80) - sigma * _NORMAL.inv_cdf(0.8)
-
-
-def _cut_mean(p80: float, sigma: float) -> float:
-    """E[min(X, 1)] of a log-normal X."""
-    mu = _mu(p80, sigma)
-    return math.exp(mu + sigma**2 / 2) * _NORMAL.cdf(-(mu + sigma**2) / sigma) + _NORMAL.cdf(mu / sigma)

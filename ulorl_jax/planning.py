@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ulorl_jax.rollout.lanes import MANY_WAIT
-from ulorl_jax.typed import demand, demand_least
+from ulorl_jax.costs import Cost
+from ulorl_jax.rollout.lanes import MANY_WAIT, count_passes
+from ulorl_jax.rollout.pages import Tokens
 
 Draw = Callable[[int], tuple[np.ndarray, np.ndarray]]  # so many samples: tokens of their outputs, of their prompts
 
@@ -27,9 +28,9 @@ class Schedule:
       segments: M; a step decodes at most S = ceil(L / M) tokens of a sample.
       slots: C.
       refill_latency: decode steps that a slot freed within a segment may stay empty; None refills at the next step.
-      prefill_chunk: tokens of a context that a decode step computes beside the others' tokens when a slot is refilled
-        within a segment; 0: it waits for nothing.
-      prefill_rows: contexts of which it does so where many slots wait.
+      prefill_chunk: tokens of a context that one pass computes, before a segment or, when a slot is refilled within it,
+        beside the others' tokens of a decode step; 0: contexts take no passes.
+      prefill_rows: contexts of which it does so before a segment, and beside where many slots wait.
     """
 
     segments: int
@@ -69,41 +70,6 @@ class Workload:
         return draw
 
 
-@dataclasses.dataclass(frozen=True)
-class Cost:
-    """What a step costs, in seconds.
-
-    Attributes:
-      step_s: T, what every step takes beside the rest.
-      token_step_s: of one token step of `slots` slots that are all active.
-      slots: see there.
-      slots_share: part of it that goes with the number of slots, whether active or not.
-      active_share: part of it that goes with the active slots. The rest is constant (reading the weights).
-      prefill_token_s: per token prefilled.
-      released_token_s: per token of a released group: judging it, packing it, the update.
-    """
-
-    step_s: float
-    token_step_s: float
-    slots: int
-    slots_share: float = 0.0
-    active_share: float = 0.0
-    prefill_token_s: float = 0.0
-    released_token_s: float = 0.0
-
-    def __post_init__(self):
-        for name, value in dataclasses.asdict(self).items():
-            demand_least(f"cost.{name}", 0, value)
-        shares = self.slots_share + self.active_share
-        demand(shares <= 1, "cost.slots_share and cost.active_share must add up to at most 1", shares, "lower one")
-
-    def decode_s(self, slots: int, token_steps: float, tokens: float) -> float:
-        """Seconds of so many token steps in which so many tokens were drawn."""
-        constant = (1 - self.slots_share - self.active_share) * token_steps
-        with_slots = self.slots_share * token_steps * slots / self.slots
-        return self.token_step_s * (constant + with_slots + self.active_share * tokens / self.slots)
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Counts:
     """What happened at each of N simulated steps; all arrays but the last are `[N]`, whole numbers.
@@ -114,6 +80,8 @@ class Counts:
       new: tokens of new prompts prefilled, all but the last of each; samples of a group that are placed together when
         the step begins share them.
       carried: the same of the samples that go on from the step before, prompts and outputs: the `recompute` prefill.
+      passes: that compute contexts while nobody decodes, were those that go on from the step before kept.
+      passes_again: by how many there are more when these are computed too.
       finished: samples.
       released: tokens of the groups that became complete.
       age: of these tokens, steps between being drawn and being released, added up.
@@ -124,6 +92,8 @@ class Counts:
     tokens: np.ndarray
     new: np.ndarray
     carried: np.ndarray
+    passes: np.ndarray
+    passes_again: np.ndarray
     finished: np.ndarray
     released: np.ndarray
     age: np.ndarray
@@ -147,19 +117,20 @@ def simulate(schedule: Schedule, draw: Draw, output_limit: int, samples_per_prom
     # Of the sample in each slot: its id, its prompt's tokens, tokens to come, drawn, and the steps of these added up;
     # chunks of its context to come, and since when it waits for them.
     ids, prompts, left, done, drawn_at, chunks, turns = (np.zeros(s.slots, np.int64) for _ in range(7))
-    token_steps, tokens, new, carried = (np.zeros(steps, np.int64) for _ in range(4))
+    token_steps, tokens, new, carried, passes, again = (np.zeros(steps, np.int64) for _ in range(6))
     ended: list[np.ndarray] = []  # [4, k]: id, step, tokens, the sum
     queue: list[tuple[int, int]] = []  # length and prompt of samples that were drawn and wait for a slot
     started = 0
     for step in range(steps):
         at = busy = 0
+        outworn = np.where(left > 0, _chunks(prompts + done, s), 0)
         carried[step] = (prompts + done - 1)[left > 0].sum()
         while True:
             free = np.flatnonzero(left == 0)
             queue += zip(*draw(max(len(free) - len(queue), 0)), strict=True)
             # Contexts are computed together, before anybody decodes, or beside the others' tokens if these are enough.
             together = not at or 2 * len(free) >= s.slots
-            needed = [0 if together else _passes(prompt, s) for _, prompt in queue[: len(free)]]
+            needed = [0 if together else _chunks(prompt, s) for _, prompt in queue[: len(free)]]
             computed = (at if together else max(busy, at)) + np.cumsum(needed, dtype=np.int64)
             placed = free[: np.count_nonzero(computed < size)]  # the others would draw nothing in this segment
             taken, queue = queue[: len(placed)], queue[len(placed) :]
@@ -168,9 +139,15 @@ def simulate(schedule: Schedule, draw: Draw, output_limit: int, samples_per_prom
             lengths, prompts[placed] = np.array(taken, np.int64).reshape(-1, 2).T
             left[placed], done[placed], drawn_at[placed] = np.minimum(lengths, output_limit), 0, 0
             if together:
+                first_of_group = placed[np.unique(numbers // samples_per_prompt, return_index=True)[1]]
+                new[step] += (prompts[first_of_group] - 1).sum()
+                turns[slice(None) if not at else placed] = at
+                chunks[first_of_group] = _chunks(prompts[first_of_group], s)
+                more = count_passes(chunks[np.argsort(turns, kind="stable")], s.prefill_rows)
+                passes[step] += more
+                if not at:
+                    again[step] = count_passes(chunks + outworn, s.prefill_rows) - more
                 chunks[:], busy = 0, at
-                first_of_group = np.unique(numbers // samples_per_prompt, return_index=True)[1]
-                new[step] += (prompts[placed] - 1)[first_of_group].sum()
             else:
                 busy = int(computed[len(placed) - 1]) if len(placed) else busy
                 chunks[placed], turns[placed] = needed[: len(placed)], at
@@ -210,12 +187,12 @@ def simulate(schedule: Schedule, draw: Draw, output_limit: int, samples_per_prom
 
     released = by_step(release[complete], length[complete])
     age = by_step(release[complete], (release * length - moment)[complete])
-    return Counts(token_steps, tokens, new, carried, by_step(when), released, age, id)
+    return Counts(token_steps, tokens, new, carried, passes, again, by_step(when), released, age, id)
 
 
-def _passes(prompt: int, schedule: Schedule) -> int:
-    """Decode steps that compute a context beside the others' tokens; its last token is a decode step's own."""
-    return -(-(prompt - 1) // schedule.prefill_chunk) if schedule.prefill_chunk else 0
+def _chunks(contexts: Tokens, schedule: Schedule) -> Tokens:
+    """Chunks of contexts; the last token of each is a decode step's own."""
+    return -(-(contexts - 1) // schedule.prefill_chunk) if schedule.prefill_chunk else 0 * contexts
 
 
 def describe(schedule: Schedule, counts: Counts, workload: Workload, cost: Cost, warm_up: int) -> dict[str, Any]:
@@ -229,21 +206,21 @@ def describe(schedule: Schedule, counts: Counts, workload: Workload, cost: Cost,
       warm_up: steps left out.
 
     Returns:
-      The schedule; per step `step_s` and its parts, token steps, tokens drawn, prefilled and trained ("trained" is
-      released: with a group that carries no advantage too), samples finished; `idle_slots`, a share of slots times
-      token steps; `reprefill_share` of the seconds; `reprefill_per_token` drawn; `age_steps`: steps between a trained
-      token's drawing and its training.
+      The schedule; per step `step_s` and its parts, token steps, tokens drawn, prefilled (and in how many passes while
+      nobody decodes) and trained ("trained" is released: with a group that carries no advantage too), samples finished;
+      `idle_slots`, a share of slots times token steps; `reprefill_share` of the seconds; `reprefill_per_token` drawn;
+      `age_steps`: steps between a trained token's drawing and its training.
     """
     mean = {
         field.name: float(getattr(counts, field.name)[warm_up:].mean())
         for field in dataclasses.fields(counts)
         if field.name != "order"
     }
-    again = mean["carried"] / workload.recompute_every if workload.recompute else 0.0
-    prefilled = mean["new"] + again
+    share = 1 / workload.recompute_every if workload.recompute else 0.0
+    again, passes_again = share * mean["carried"], share * mean["passes_again"]
     seconds = {
         "decode_s": cost.decode_s(schedule.slots, mean["token_steps"], mean["tokens"]),
-        "prefill_s": cost.prefill_token_s * prefilled,
+        "prefill_s": cost.prefill_pass_s * (mean["passes"] + passes_again),
         "released_s": cost.released_token_s * mean["released"],
         "rest_s": cost.step_s,
     }
@@ -257,12 +234,13 @@ def describe(schedule: Schedule, counts: Counts, workload: Workload, cost: Cost,
         "trained_tokens_per_s": mean["released"] / step_s if step_s else 0.0,
         "decode_s_per_1k_trained": 1e3 * seconds["decode_s"] / released,
         "idle_slots": 1 - mean["tokens"] / (mean["token_steps"] * schedule.slots),
-        "reprefill_share": cost.prefill_token_s * again / step_s if step_s else 0.0,
+        "reprefill_share": cost.prefill_pass_s * passes_again / step_s if step_s else 0.0,
         "reprefill_per_token": again / mean["tokens"],
         "age_steps": mean["age"] / released,
         "token_steps": mean["token_steps"],
         "tokens": mean["tokens"],
-        "prefill_tokens": prefilled,
+        "prefill_tokens": mean["new"] + again,
+        "prefill_passes": mean["passes"] + passes_again,
         "finished": mean["finished"],
         "trained_tokens": mean["released"],
     } | seconds

@@ -24,7 +24,7 @@ def make_engine(config=CONFIG, slots=4, temperature=0.85, eos_ids=NEVER, layout=
 def fill(engine, params, contexts, slots, ids, state=None, limit=LIMIT):
     """Contexts put into slots and computed."""
     state = put(engine, contexts, slots, ids, engine.init_decode_state() if state is None else state, limit)
-    return engine.prefill_slots(params, state, 2, 8)
+    return engine.prefill_slots(params, state, 2, 8)[0]
 
 
 def put(engine, contexts, slots, ids, state, limit=LIMIT, computed=0, turns=0, leader=4):
@@ -147,7 +147,7 @@ def test_one_computed_context_goes_to_many_slots_which_then_draw_for_themselves(
     engine = make_engine()
     state = put(engine, contexts[:1], [2], [2], engine.init_decode_state())
     state = put(engine, contexts[:1] * 3, [0, 1, 3], [0, 1, 3], state, computed=len(contexts[0]) - 1)
-    state = engine.prefill_slots(params, state, 2, 8)
+    state, _ = engine.prefill_slots(params, state, 2, 8)
     state = engine.copy_slots(state, np.array([2, 2, 2, 0]), np.array([0, 1, 3, 4]))  # slot 4 is padding
     rows = rows_of(engine.generate_segment(params, state, 8)[1])
     wanted = plain_decode(params, CONFIG, dict.fromkeys(range(4), contexts[0]), 8, eos_ids=NEVER)

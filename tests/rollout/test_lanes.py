@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ulorl_jax.rollout.lanes import Lanes, next_chunk
+from ulorl_jax.rollout.lanes import Lanes, count_passes, next_chunk
 
 
 @pytest.mark.parametrize("lanes", [Lanes(1, 4), Lanes(1, 4, 2, 3), Lanes(2, 3, 1, 5), Lanes(2, 0, 2, 3)])
@@ -36,3 +36,23 @@ def test_the_next_chunk_is_of_those_who_have_waited_longest_lowest_slot_first():
     leaders = nobody.at[jnp.array([0, 6, 5])].set(jnp.array([1, 4, 6]))
     chunk = next_chunk(Lanes(2, 4, 2, 4), turns, leaders, lengths, contexts, filling)
     assert chunk.slots[:3].tolist() == [2, 3, 6] and chunk.valid[:, 0].tolist() == [True, True, True, False]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 8])
+def test_the_passes_counted_are_those_that_taking_the_next_chunk_again_and_again_needs(rows):
+    rng = np.random.default_rng(rows)
+    turns, contexts, size = rng.integers(0, 3, 8), rng.integers(0, 20, 8), 4
+    lengths, passes = np.zeros(8, np.int32), 0
+    while (lengths < contexts).any():
+        state = (jnp.asarray(x) for x in (turns, np.full(8, 8), lengths, contexts, lengths < contexts))
+        chunk = next_chunk(Lanes(1, 8, rows, size), *state)
+        np.add.at(lengths, np.asarray(chunk.slots), np.asarray(chunk.valid).sum(axis=1))
+        passes += 1
+    order = np.argsort(turns, kind="stable")
+    assert count_passes(-(-contexts[order] // size), rows) == passes
+
+
+def test_the_longest_context_of_all_that_comes_last_is_waited_for_by_hand():
+    assert count_passes([1, 1, 1, 1, 4], rows=4) == 1 + 4  # eight chunks would fit two passes
+    assert count_passes([4, 1, 1, 1, 1], rows=4) == 4
+    assert count_passes([], rows=4) == 0

@@ -159,14 +159,16 @@ def _forward(spec: EngineSpec, params, state: DecodeState, lanes: Lanes) -> tupl
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4), donate_argnums=2)
-def prefill_slots(spec: EngineSpec, params, state: DecodeState, rows: int, size: int) -> DecodeState:
+def prefill_slots(spec: EngineSpec, params, state: DecodeState, rows: int, size: int) -> tuple[DecodeState, jax.Array]:
     """See `PolicyEngine.prefill_slots`."""
     lanes = Lanes(spec.parts, 0, rows, size)
 
-    def body(state):
-        return _forward(spec, params, state, lanes)[0]
+    def body(carry):
+        state, passes = carry
+        return _forward(spec, params, state, lanes)[0], passes + 1
 
-    return _constrain_state(spec, jax.lax.while_loop(lambda state: jnp.any(state.filling), body, state))
+    state, passes = jax.lax.while_loop(lambda carry: jnp.any(carry[0].filling), body, (state, jnp.int32(0)))
+    return _constrain_state(spec, state), passes
 
 
 @functools.partial(jax.jit, static_argnums=0)

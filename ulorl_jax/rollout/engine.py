@@ -105,7 +105,7 @@ class PolicyEngine(engine_api.Engine):
         """
         return decoding.copy_slots(self.spec, state, sources, slots)
 
-    def prefill_slots(self, params: PyTree, state: DecodeState, rows: int, chunk: int) -> DecodeState:
+    def prefill_slots(self, params: PyTree, state: DecodeState, rows: int, chunk: int) -> tuple[DecodeState, jax.Array]:
         """Computes the contexts of all slots to their end, before anybody decodes.
 
         Args:
@@ -115,7 +115,7 @@ class PolicyEngine(engine_api.Engine):
           chunk: tokens of each that one pass computes.
 
         Returns:
-          The new state.
+          The new state, and how many passes it took, `[]` i32.
         """
         chunk = min(chunk, self.spec.width)
         return decoding.prefill_slots(self.spec, self._prepare(params), state, self.spec.rows_per_part(rows), chunk)

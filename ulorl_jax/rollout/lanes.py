@@ -8,6 +8,8 @@ weights once. The tokens of a pass lie part by part of the mesh: first one of ea
 from __future__ import annotations
 
 import dataclasses
+import heapq
+from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
@@ -120,3 +122,17 @@ def next_chunk(
     valid = take(now) & (positions < take(contexts))
     slots += jnp.arange(lanes.parts)[:, None] * order.shape[1]
     return Chunk(slots.reshape(-1), jnp.where(valid, positions, 0), valid)
+
+
+def count_passes(chunks: Iterable[int], rows: int) -> int:
+    """Passes that compute contexts before anybody decodes, as `next_chunk` takes them: the first R, and as soon as one
+    of these is complete the next in its place.
+
+    Args:
+      chunks: of each context, in their order.
+      rows: R, contexts side by side.
+    """
+    busy = [0] * rows  # passes after which each row is free, a heap
+    for count in chunks:
+        heapq.heapreplace(busy, busy[0] + count)
+    return max(busy)

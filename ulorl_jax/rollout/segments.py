@@ -110,7 +110,7 @@ class SegmentRollout:
         again, evicted = self._admit_again()
         placed = again | set(pool.place(room.admit))
         fresh = [(slot, sample) for slot, sample in pool.occupied if slot in placed]
-        finished, prefilled, refilled, seconds = [], 0, 0, {PREFILL: 0.0, "decode": 0.0}
+        finished, prefilled, passes, refilled, seconds = [], 0, 0, 0, {PREFILL: 0.0, "decode": 0.0}
         together = True  # whether contexts are computed before anybody decodes
 
         def longer(slot: int, sample: Sample, end: str = "") -> Sample:
@@ -133,7 +133,8 @@ class SegmentRollout:
 
         while pool.occupied and drawn.left:
             began = time.perf_counter()
-            prefilled += self._fill(params, fresh, together)
+            tokens, more = self._fill(params, fresh, together)
+            prefilled, passes = prefilled + tokens, passes + more
             if together:
                 busy[:] = drawn.steps
             jax.block_until_ready(self.state.lengths)
@@ -176,6 +177,7 @@ class SegmentRollout:
             "rollout/refilled": refilled,
             "rollout/evicted": evicted,
             "rollout/prefill_tokens": prefilled,
+            "rollout/prefill_passes": passes,
             "rollout/prefill_steps": drawn.chunks,
             "time/prefill_s": seconds[PREFILL],
             "time/decode_s": seconds["decode"],
@@ -220,10 +222,11 @@ class SegmentRollout:
             return EOS
         return LIMIT if sample.num_tokens + count >= self.limit(sample) else ""
 
-    def _fill(self, params: Any, fresh: Sequence[tuple[int, Sample]], together: bool) -> int:
-        """Puts contexts into slots, and computes them if that is not left to the decode steps; returns the tokens."""
+    def _fill(self, params: Any, fresh: Sequence[tuple[int, Sample]], together: bool) -> tuple[int, int]:
+        """Puts contexts into slots, and computes them if that is not left to the decode steps; returns the tokens, and
+        in how many passes they were computed."""
         if not fresh:
-            return 0
+            return 0, 0
         # Padded to a power of two, so that it compiles a handful of times; slot C is dropped.
         size, spec = 1 << (len(fresh) - 1).bit_length(), self.engine.spec
         slots = np.full(size, spec.slots, np.int32)
@@ -252,12 +255,13 @@ class SegmentRollout:
                     copies[slot], computed[i] = first[groups[i]], known[i] - 1
         turns = np.full(size, self._turn, np.int32)
         self.state = self.engine.fill(self.state, slots, contexts, known, computed, turns, leaders, ids, limits)
+        passes = 0
         if together:
             self._assign_pages()
-            settings = self.settings
-            self.state = self.engine.prefill_slots(params, self.state, settings.prefill_rows, settings.prefill_chunk)
+            shape = self.settings.prefill_rows, self.settings.prefill_chunk
+            self.state, passes = self.engine.prefill_slots(params, self.state, *shape)
             self._copy(copies)
-        return int((known - 1 - computed)[: len(fresh)].sum())
+        return int((known - 1 - computed)[: len(fresh)].sum()), int(passes)
 
     def _copy(self, copies: dict[int, int]) -> None:
         """Slots take over what others hold, so many at one time as are computed side by side."""
