@@ -25,8 +25,14 @@ if os.environ["JAX_PLATFORMS"] == "cpu":
 os.environ["XLA_FLAGS"] = " ".join([*flags, f"{device_flag}={DEVICES}"])
 os.environ.setdefault("JAX_CPU_ENABLE_ASYNC_DISPATCH", "false")  # see launch/cli.py
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")  # the tests' runs share their programs
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's own log lines, errors excepted
+# Each of pytest-xdist's processes, and what it starts, on cores of its own: XLA's threads wait for one another busily.
+if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
+    worker, workers = int(os.environ["PYTEST_XDIST_WORKER"][2:]), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    cores = sorted(os.sched_getaffinity(0))[worker::workers]
+    if cores:  # with more processes than cores they share them
+        os.sched_setaffinity(0, cores)
 
 
 def pytest_ignore_collect(collection_path: pathlib.Path) -> bool | None:
@@ -46,6 +52,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first, so that no process is alone with one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs():
+    """Drops the compiled programs after a file, once there are many: Linux gives a process 65,530 memory maps.
+
+    A program for a CPU takes several for each of its devices. Where they run out, XLA ends the process.
+    """
+    yield
+    maps = pathlib.Path("/proc/self/maps")
+    if "jax" in sys.modules and maps.exists() and maps.read_bytes().count(b"\n") > 15_000:
+        sys.modules["jax"].clear_caches()
 
 
 @pytest.fixture(scope="session")

@@ -158,18 +158,18 @@ def simulate(schedule: Schedule, draw: Draw, output_limit: int, samples_per_prom
             while at < stop and (left > 0).any():
                 filling = np.flatnonzero(chunks)
                 ready = (left > 0) & (chunks == 0)
-                piece = 1 if len(filling) else min(stop - at, int(left[ready].min()))
+                # A call returns a while after the first slot has become free: samples that end together share it.
+                if s.refill_latency is not None and ready.any():
+                    stop = min(stop, at + int(left[ready].min()) + s.refill_latency)
                 if len(filling):
                     rows = s.prefill_rows if len(filling) * MANY_WAIT > s.slots else 1
                     chunks[filling[np.argsort(turns[filling], kind="stable")[:rows]]] -= 1
-                left -= ready * piece
-                done += ready * piece
-                drawn_at += ready * piece * step
-                tokens[step] += ready.sum() * piece
-                at += piece
-                # A call returns a while after the first slot has become free: samples that end together share it.
-                if s.refill_latency is not None and (ready & (left == 0)).any():
-                    stop = min(stop, at + s.refill_latency)
+                piece = np.minimum(left * ready, 1 if len(filling) else stop - at)
+                left -= piece
+                done += piece
+                drawn_at += piece * step
+                tokens[step] += piece.sum()
+                at += 1 if len(filling) else int(piece.max())
             gone = held & (left == 0)
             ended.append(np.stack([ids[gone], np.full(gone.sum(), step), done[gone], drawn_at[gone]]))
             if s.refill_latency is None or at >= size:
