@@ -17,7 +17,7 @@ QUIET = {
 
 def a_run(tmp_path, rows=None, summary=None, **config):
     """Twenty quiet steps, changed by step."""
-    settings = {"loss": {"sigma": 0.2}, "rollout": {}, "model": {}}
+    settings = {"loss": {"sigma": 0.2, "importance": "pois"}, "rollout": {}, "model": {}}
     for name, values in {
         "verify": {"max_error_rate": 0.25},
         "train": {"max_skipped_in_a_row": 5},
@@ -47,8 +47,8 @@ def test_the_keys_that_are_read_are_those_of_a_config(tmp_path):
     config |= {"model": vars(settings.model), "steps": 20}
     config["rollout"] = vars(settings.rollout) | {"pages": vars(settings.rollout.pages)}
     values = {"reward/errors": 1.0, "train/skipped": 1.0, "mismatch/kl": 1.0, "groups/informative": 0.0}
-    rows = [{"step": 1} | QUIET | values]
-    assert len(find(Run("r", tmp_path, config, {"stopped": "SIGTERM", "steps": 1}, rows))) == 5
+    rows = [{"step": 1} | QUIET | values | {"staleness/ratio_p01": 0.1}]
+    assert len(find(Run("r", tmp_path, config, {"stopped": "SIGTERM", "steps": 1}, rows))) == 6
 
 
 # The mean of 0.2 and four times 0.09 is 0.112, of five times 0.09 below 0.1; of 0.2 and four times 0.35 it is 0.32.
@@ -122,3 +122,13 @@ def test_a_mismatch_is_large_by_what_the_run_computes_in_and_expected_where_it_a
 def test_a_run_that_was_stopped_says_where(tmp_path):
     (finding,) = find(a_run(tmp_path, summary={"stopped": "SIGTERM", "steps": 12}))
     assert (finding.level, finding.title, finding.text) == ("note", "Stopped by SIGTERM", "After step 12 of 20.")
+
+
+def test_pois_on_tokens_whose_probability_has_fallen_far_is_warned_of_and_a_loss_that_clips_is_not(tmp_path):
+    # Five steps of 0.6 after fifteen of 0.9: the mean is 0.9, 0.84, ..., 0.66, 0.6; under 0.7 in the last two.
+    rows = {step: {"staleness/ratio_p01": 0.6 if step > 15 else 0.9} for step in range(1, 21)}
+    (finding,) = find(a_run(tmp_path, rows))
+    assert (finding.level, finding.title) == ("warning", "Old tokens are pushed below 0.7 of their probability")
+    assert "under 0.7 in steps 19, 20; now it is 0.6" in finding.text and "loss.importance=sais" in finding.text
+    assert find(a_run(tmp_path, rows, loss__importance="sais")) == []
+    assert find(a_run(tmp_path, {step: {"staleness/ratio_p01": 0.9} for step in range(1, 21)})) == []
