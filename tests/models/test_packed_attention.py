@@ -146,6 +146,18 @@ def test_on_a_mesh_attention_over_long_rows_is_that_of_one_device(devices, axes,
         np.testing.assert_allclose(a, b[:, order], atol=1e-5)
 
 
+def test_what_keys_learn_is_scattered_along_a_first_dim_of_devices_which_a_tpu_does_without_reducing_the_whole(devices):
+    layout = make_layout("training", devices, fsdp=2, context=2, expert=2)
+    q, k, v, _, ids = make_rows(32, 8, 3, rows=2)
+
+    def loss(q, k, v):
+        return jnp.sum(attend_packed(q, k, v, ids, layout))
+
+    text = jax.jit(jax.grad(loss, (0, 1, 2))).lower(q, k, v).as_text()
+    assert re.findall(r"reduce_scatter.*?scatter_dimension = (\d)", text) == ["0"]
+    assert f"tensor<4x2x8x{K}x8xf32>) -> tensor<1x2x8x{K}x8xf32>" in text  # of four devices, one row, keys and values
+
+
 def test_the_network_over_long_rows_is_that_over_short_ones_and_keeps_its_attention(monkeypatch):
     rng = np.random.default_rng(0)
     ids = make_rows(24, 8, 3)[-1]

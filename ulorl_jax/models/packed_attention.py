@@ -69,9 +69,11 @@ def attend_packed(
 
 
 def _gathered(local, names, q, k, v, index, sample_ids):
-    # One collective for both: they are small, and two at one time can end in a deadlock on virtual CPU devices.
-    kv = jax.lax.all_gather(jnp.stack([k, v]), names, axis=2)  # [2, B, t, K, d] -> [2, B, n, t, K, d]
-    early, late = jnp.split(kv, 2, axis=3)  # part i holds the chunks i and 2n - 1 - i
-    kv = jnp.concatenate([early, jnp.flip(late, axis=2)], axis=2)
-    k, v = kv.reshape(*kv.shape[:2], -1, *kv.shape[4:])
-    return local(q, k, v, index, sample_ids)
+    # One collective for both: they are small, and two at one time can end in a deadlock on virtual CPU devices. The
+    # devices' dim comes first: else XLA:TPU writes the way back, a reduce-scatter, as an all-reduce of the whole.
+    rows = len(k)
+    kv = jax.lax.all_gather(jnp.concatenate([k, v]), names)  # [2B, t, K, d] -> [n, 2B, t, K, d]
+    early, late = jnp.split(kv, 2, axis=2)  # part i holds the chunks i and 2n - 1 - i
+    kv = jnp.concatenate([early, jnp.flip(late, axis=0)]).swapaxes(0, 1)
+    kv = kv.reshape(2 * rows, -1, *k.shape[2:])
+    return local(q, kv[:rows], kv[rows:], index, sample_ids)
