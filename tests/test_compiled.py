@@ -48,6 +48,20 @@ ENTRY"""
     assert collectives_of(unknown)["all-gather"]["count"] == 1
 
 
+def test_an_all_reduce_of_which_a_fusion_keeps_a_part_counts_as_the_reduce_scatter_it_is():
+    fusion = """%all-reduce-scatter.1 (input: bf16[16,8]) -> bf16[4,8] {
+  %all = bf16[16,8]{1,0} all-reduce(%input), to_apply=%sum
+  ROOT %part = bf16[4,8]{1,0} dynamic-slice(%all, %first, %zero), dynamic_slice_sizes={4,8}
+}
+
+ENTRY"""
+    call = "%kept = bf16[4,8]{1,0} fusion(%v), kind=kCustom, calls=%all-reduce-scatter.1\n  ROOT"
+    head, tail = TEXT.replace("ENTRY", fusion).rsplit("ROOT", 1)
+    found = collectives_of(f"{head}{call}{tail}")
+    assert found["reduce-scatter"] == {"count": 1, "bytes": 4 * 8 * 2}
+    assert found["all-reduce"] == collectives_of(TEXT)["all-reduce"]
+
+
 def test_of_a_real_program_collectives_and_bytes_are_those_that_were_written(devices):
     mesh = Mesh(np.array(devices).reshape(8), "x")
     rows, every = (NamedSharding(mesh, PartitionSpec(axis)) for axis in ("x", None))

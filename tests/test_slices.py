@@ -44,6 +44,17 @@ def test_one_program_that_is_too_large_is_enough_and_its_row_says_what_to_change
     assert decode[""] == "fits"
 
 
+def test_the_seconds_before_the_first_token_are_those_of_all_programs_it_waits_for_and_not_of_the_update():
+    seconds = {"train": 200.0, "decode": 20.0, "prefill": 30.0, "reshard": 10.0}
+    programs = {name: program(GIB) | {"seconds": n} for name, n in seconds.items()}
+    made = assess(SETTINGS, "v5e:2x2", programs)
+    assert made["compile_s"] == seconds and made["compile_before_first_token_s"] == 60
+    assert any("which the first token waits for, 60 s" in line for line in describe_slice(made))
+
+    programs["prefill"] = {"refused": "Used 20.1G of 15.7G hbm", "seconds": 1.0}
+    assert assess(SETTINGS, "v5e:2x2", programs)["compile_before_first_token_s"] is None
+
+
 def test_what_the_compiler_refused_does_not_fit_and_keeps_its_reason():
     made = assess(SETTINGS, "v5e:2x2", {"decode": {"refused": "Used 20.1G of 15.7G hbm", "seconds": 1.0}})
     assert not made["fits"]

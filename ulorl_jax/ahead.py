@@ -115,8 +115,8 @@ def compile_program(settings: Settings, topology: str, name: str) -> dict[str, A
       name: a key of `programs`.
 
     Returns:
-      As JSON: "bytes" of a device by `compiled.Memory`'s names, "collectives" and "seconds"; or "refused" with the
-      compiler's reason, where it does not fit.
+      As JSON: "bytes" of a device by `compiled.Memory`'s names, "collectives" and "seconds", in which it was traced,
+      lowered and compiled; or "refused" with the compiler's reason, where it does not fit.
     """
     lower = programs(settings, topology_devices(topology))[name]
     began = time.perf_counter()
@@ -127,11 +127,9 @@ def compile_program(settings: Settings, topology: str, name: str) -> dict[str, A
         if "RESOURCE_EXHAUSTED" not in text and "Ran out of memory" not in text and "CompileTimeHbmOom" not in text:
             raise
         return {"refused": text.splitlines()[0], "seconds": time.perf_counter() - began}
-    return {
-        "bytes": dataclasses.asdict(memory_of(compiled)),
-        "collectives": collectives_of(compiled.as_text()),
-        "seconds": time.perf_counter() - began,
-    }
+    seconds = time.perf_counter() - began
+    sent = collectives_of(compiled.as_text())
+    return {"bytes": dataclasses.asdict(memory_of(compiled)), "collectives": sent, "seconds": seconds}
 
 
 def compile_apart(resolved: dict[str, Any], topology: str, name: str) -> dict[str, Any]:

@@ -91,9 +91,14 @@ def collectives_of(text: str) -> dict[str, dict[str, float]]:
             if not (match := _OPERATION.match(line)):
                 continue
             shape, kind = match[1], match[2].removesuffix("-start")
+            # XLA:TPU writes some reduce-scatters as a fusion: of an all-reduce, and of the part that a device keeps.
+            if scattered := "calls=%all-reduce-scatter" in line:
+                kind = "reduce-scatter"
             if kind in COLLECTIVES and not match[2].endswith("-done"):
                 found[kind]["count"] += times
                 found[kind]["bytes"] += times * _result_bytes(shape, match[2])
+            if scattered:
+                continue
             inner = times * (trips(line) if match[2] == "while" else 1)
             for called in _CALLED.findall(line):
                 if match[2] not in ("reduce", "all-reduce", "reduce-scatter", "all-reduce-start", "scatter", "sort"):

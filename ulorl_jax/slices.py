@@ -11,6 +11,7 @@ from ulorl_jax.roofline import CHIPS, Chip, live_tokens, roofline
 from ulorl_jax.settings import Settings, on_devices
 from ulorl_jax.typed import choose
 
+BEFORE_FIRST_TOKEN = "reshard", "prefill", "decode"  # programs that a run compiles before it decodes a token
 CHANGES = {
     "train": "shorter train.row_lengths, fewer train.rows_per_micro_batch, a larger mesh.context or more chips",
     "decode": "fewer rollout.pages.count or rollout.slots, rollout.pages.dtype=int8, or more chips",
@@ -66,7 +67,8 @@ def assess(settings: Settings, topology: str, programs: dict[str, dict[str, Any]
     Returns:
       As JSON: "terms", bytes of a chip that the settings alone tell; "programs", of each "beside", "peak", "total" and
       "margin" in bytes, "fits", and what to "change" where it does not; "fits"; "roofline", see `roofline.roofline`,
-      with the slots half full.
+      with the slots half full; "compile_s", seconds that each program took to trace, lower and compile, and
+      "compile_before_first_token_s", those of `BEFORE_FIRST_TOKEN` together, None where one of them was not compiled.
     """
     chips = chip_count(topology)
     settings = on_devices(settings, chips)
@@ -84,6 +86,8 @@ def assess(settings: Settings, topology: str, programs: dict[str, dict[str, Any]
         change = {} if total <= memory else {"change": _change(name, terms, program["bytes"]["temporaries"])}
         rows[name] |= {"fits": total <= memory} | change
     live = live_tokens(settings)
+    compile_s = {name: program["seconds"] for name, program in programs.items()}
+    awaited = [compile_s[name] for name in BEFORE_FIRST_TOKEN if "bytes" in programs.get(name, {})]
     return {
         "topology": topology,
         "chips": chips,
@@ -94,6 +98,8 @@ def assess(settings: Settings, topology: str, programs: dict[str, dict[str, Any]
         "collectives": {name: program.get("collectives", {}) for name, program in programs.items()},
         "fits": all(row["fits"] for row in rows.values()),
         "roofline": {"live_tokens": live} | roofline(settings, chip_of(topology), chips, live),
+        "compile_s": compile_s,
+        "compile_before_first_token_s": sum(awaited) if len(awaited) == len(BEFORE_FIRST_TOKEN) else None,
     }
 
 
@@ -118,14 +124,17 @@ def describe_collectives(assessed: dict[str, Any]) -> list[str]:
 
 
 def describe_slice(assessed: dict[str, Any]) -> list[str]:
-    """The terms, the floor, and whether it fits."""
-    floor = assessed["roofline"]
+    """The terms, the floor, the seconds of the compiler, and whether it fits."""
+    floor, awaited = assessed["roofline"], assessed["compile_before_first_token_s"]
+    compiled = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in assessed["compile_s"].items())
+    before = f"; {', '.join(BEFORE_FIRST_TOKEN)}, which the first token waits for, {awaited:.3g} s" if awaited else ""
     terms = ", ".join(f"{name} {size / GIB:.2f}" for name, size in assessed["terms"].items())
     verdict = "fits" if assessed["fits"] else "does not fit"
     return [
         f"by hand, GiB on a chip: {terms}",
         f"floor with {floor['live_tokens']:,.0f} tokens in the slots: {1e3 * floor['token_step_s']:.3g} ms per token "
         f"step, {floor['decode_s']:.3g} s per segment, {floor['update_s']:.3g} s per update of as many samples",
+        f"traced, lowered and compiled on this machine: {compiled}{before}",
         f"{_name(assessed)}: {verdict}",
     ]
 

@@ -2,6 +2,7 @@
 
 import functools
 import re
+import types
 
 import jax
 import jax.numpy as jnp
@@ -66,6 +67,21 @@ def test_block_by_block_some_of_the_queries_in_another_order_get_what_is_theirs(
     assert_like_plain(functools.partial(block_attention, block=4), *make_rows(24, 8, 3), order)
 
 
+def test_on_a_gpu_long_rows_go_in_larger_blocks_that_lower_for_it_and_give_what_plain_attention_gives():
+    # What it asks of a layout, with a GPU that is not there.
+    gpu = types.SimpleNamespace(mesh=types.SimpleNamespace(devices=np.array([types.SimpleNamespace(platform="gpu")]),
+                                                           size=1), ways=lambda axis: 1)  # fmt: skip
+    rows = make_rows(1152, 8, 3, rows=1)
+    assert_like_plain(lambda q, k, v, index, ids: attend_packed(q, k, v, ids, gpu), *rows)
+
+    def loss(q, k, v):
+        return jnp.sum(attend_packed(q, k, v, rows[-1], gpu) ** 2)
+
+    text = jax.jit(jax.grad(loss, (0, 1, 2))).trace(*rows[:3]).lower(lowering_platforms=("cuda",)).as_text()
+    assert f"tensor<{K}x{H // K * 1024}x1024xf32>" in text  # scores of a pair of blocks, and no larger ones
+    assert "1152x1152x" not in text
+
+
 def test_splash_output_and_gradients_are_those_of_plain_attention():
     assert_like_plain(SPLASH, *make_rows(384, 128, 5))
 
@@ -113,7 +129,11 @@ def test_split_over_the_mesh_every_part_of_a_row_computes_as_many_blocks(devices
     assert counts == [34, 34, 34, 34]  # of 16 * 17 / 2 = 136
 
 
-@pytest.mark.parametrize("axes", [{"fsdp": 2, "context": 2, "tensor": 2}, {"data": 2, "fsdp": 4}], ids=str)
+@pytest.mark.parametrize(
+    "axes",
+    [{"fsdp": 2, "context": 2, "tensor": 2}, {"data": 2, "fsdp": 4}, {"fsdp": 2, "context": 2, "expert": 2}],
+    ids=str,
+)
 def test_on_a_mesh_attention_over_long_rows_is_that_of_one_device(devices, axes, monkeypatch):
     monkeypatch.setattr(packed_attention, "PLAIN", 8)
     layout = make_layout("training", devices, **axes)
@@ -124,6 +144,18 @@ def test_on_a_mesh_attention_over_long_rows_is_that_of_one_device(devices, axes,
     got = value_and_gradients(lambda q, k, v: attend_packed(q, k, v, ids, layout), q, k, v, weights)
     for a, b in zip(got, wanted, strict=True):
         np.testing.assert_allclose(a, b[:, order], atol=1e-5)
+
+
+def test_what_keys_learn_is_scattered_along_a_first_dim_of_devices_which_a_tpu_does_without_reducing_the_whole(devices):
+    layout = make_layout("training", devices, fsdp=2, context=2, expert=2)
+    q, k, v, _, ids = make_rows(32, 8, 3, rows=2)
+
+    def loss(q, k, v):
+        return jnp.sum(attend_packed(q, k, v, ids, layout))
+
+    text = jax.jit(jax.grad(loss, (0, 1, 2))).lower(q, k, v).as_text()
+    assert re.findall(r"reduce_scatter.*?scatter_dimension = (\d)", text) == ["0"]
+    assert f"tensor<4x2x8x{K}x8xf32>) -> tensor<1x2x8x{K}x8xf32>" in text  # of four devices, one row, keys and values
 
 
 def test_the_network_over_long_rows_is_that_over_short_ones_and_keeps_its_attention(monkeypatch):

@@ -16,6 +16,9 @@ from ulorl_jax.models.attention import MASKED
 
 RESIDUAL = "attention"  # what a remat policy may keep of the attention of a layer
 BLOCK = 256  # tokens; on a CPU twice or half of it is as fast
+# A pair of 256 tokens is 1 GFLOP for 32 heads of 128: a GPU computes it in less time than it starts a kernel, of which
+# a pair takes several. Sixteen times as much at a time; counted, not measured.
+GPU_BLOCK = 1024
 
 
 def visible_blocks(

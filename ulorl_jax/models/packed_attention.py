@@ -1,11 +1,21 @@
 """The attention of training and of every other pass over packed rows: one interface, the way chosen by the platform.
 
   plain    short rows: the scores of a whole row at once
-  blocks   long rows: no T x T scores, nothing computed between different samples (`block_attention`)
+  blocks   long rows, on CPUs and GPUs: no T x T scores, nothing computed between different samples (`block_attention`)
   splash   long rows on a TPU: the same by jax's kernels (`splash_attention`)
 
 On a mesh every device attends with its own queries and heads. Where a row's tokens are split (`Layout.token_order`),
 keys and values of the row are gathered first, in one collective.
+
+Of the kernels for GPUs none takes such rows by a public function (jax 0.10.2 and 0.12.0.1, tokamax 0.0.12):
+  jax.nn.dot_product_attention, by cuDNN: only a T x T mask tells it of several samples. jax._src.cudnn takes their
+    offsets, but no part of a row's queries, and where heads share keys 0.10.2 reads those of other samples
+    (https://github.com/jax-ml/jax/pull/39521).
+  jax.experimental.pallas.ops.gpu.attention.mha: sample ids, and right, but keys for every head, no part of a row's
+    queries, and all pairs below the diagonal are computed; in 0.12 it is deprecated, and so is the backend it needs.
+  jax.experimental.pallas.ops.gpu.attention_mgpu: no sample ids.
+  tokamax.dot_product_attention: a T x T mask, too. Within it masks may say where each query's keys begin, of which
+    its Triton backward pass makes T x T; the one for Hopper does not.
 """
 
 import functools
@@ -15,7 +25,7 @@ import jax.numpy as jnp
 
 from ulorl_jax.mesh import Layout
 from ulorl_jax.models.attention import packed_attention
-from ulorl_jax.models.block_attention import block_attention
+from ulorl_jax.models.block_attention import BLOCK, GPU_BLOCK, block_attention
 from ulorl_jax.models.splash_attention import LANES, splash_attention
 
 PLAIN = 256  # tokens of a row up to which its scores are computed at once
@@ -44,7 +54,7 @@ def attend_packed(
     elif platform == "tpu" and q.shape[-1] % LANES == 0:
         local = splash_attention
     else:
-        local = block_attention
+        local = functools.partial(block_attention, block=GPU_BLOCK if platform == "gpu" else BLOCK)
     order = jnp.arange(length, dtype=jnp.int32)
     if layout is None or layout.mesh.size == 1:
         return local(q, k, v, order, sample_ids)
@@ -59,9 +69,11 @@ def attend_packed(
 
 
 def _gathered(local, names, q, k, v, index, sample_ids):
-    # One collective for both: they are small, and two at one time can end in a deadlock on virtual CPU devices.
-    kv = jax.lax.all_gather(jnp.stack([k, v]), names, axis=2)  # [2, B, t, K, d] -> [2, B, n, t, K, d]
-    early, late = jnp.split(kv, 2, axis=3)  # part i holds the chunks i and 2n - 1 - i
-    kv = jnp.concatenate([early, jnp.flip(late, axis=2)], axis=2)
-    k, v = kv.reshape(*kv.shape[:2], -1, *kv.shape[4:])
-    return local(q, k, v, index, sample_ids)
+    # One collective for both: they are small, and two at one time can end in a deadlock on virtual CPU devices. The
+    # devices' dim comes first: else XLA:TPU writes the way back, a reduce-scatter, as an all-reduce of the whole.
+    rows = len(k)
+    kv = jax.lax.all_gather(jnp.concatenate([k, v]), names)  # [2B, t, K, d] -> [n, 2B, t, K, d]
+    early, late = jnp.split(kv, 2, axis=2)  # part i holds the chunks i and 2n - 1 - i
+    kv = jnp.concatenate([early, jnp.flip(late, axis=0)]).swapaxes(0, 1)
+    kv = kv.reshape(2 * rows, -1, *k.shape[2:])
+    return local(q, kv[:rows], kv[rows:], index, sample_ids)
