@@ -28,7 +28,6 @@ FLOORS = {
     "data": 3,
     # The run itself: floor 4 and up, the stairs that loop.py stands on.
     "clock": 4,
-    "costs": 4,
     "evaluate": 4,
     "experiment": 4,
     "lengths": 4,
@@ -47,6 +46,7 @@ FLOORS = {
     "settings": 5,
     "verifier_data": 5,
     "compiled": 1,
+    "costs": 3,
     "programs": 1,
     "aggregation": 6,
     "batches": 6,
