@@ -1,8 +1,13 @@
 """Pages for 30% of what all slots would need: every sample is accounted for, and fewer slots do no better."""
 
+import dataclasses
+
 import pytest
 
 from benchmarks.admission import Rehearsal, Setup, describe
+from benchmarks.frozen import small_network
+from benchmarks.pages import MODEL, findings, make_arms
+from benchmarks.pages import measure as decode
 from ulorl_jax.rollout.pages import pages_for
 
 SLOTS, LIMIT = 16, 512
@@ -51,3 +56,22 @@ def test_lengths_are_predicted_better_than_by_their_mean(predicted):
     arm, _ = predicted
     # A log-normal with mean 0.32 L and p80 0.49 L has a mean absolute deviation of 0.2 L.
     assert len(arm.errors) > 80 and sum(arm.errors) / len(arm.errors) < 0.19 * LIMIT
+
+
+def test_T8_the_decoder_evicts_and_goes_on_with_too_few_pages_and_the_fewest_slots_never_run_out():
+    """The ledger checks every token after every segment."""
+    setup = dataclasses.replace(SETUP, pages=21, page_size=4, prompt=4, output_limit=32, samples_per_prompt=2)
+    arms = make_arms(setup, 8)
+    assert [slots for slots, _ in arms.values()] == [8, 8, 2, 4, 6, 7]  # 21 pages, 9 for the longest context
+    arms = dict(list(arms.items())[:3])
+    predicted, unpredicted, never_short = decode(setup, small_network(MODEL), arms, steps=12, warm_up=4)
+    assert min(predicted["evicted"], unpredicted["evicted"]) > 0 == never_short["evicted"]
+    assert never_short["tokens/step"] <= 2 < unpredicted["tokens/step"]
+    assert min(row["finished"] for row in (predicted, unpredicted, never_short)) > 0
+
+
+def test_the_first_arm_is_held_against_the_best_of_the_others():
+    speeds = {"own": (86.0, 80.0), "a": (100.0, 90.0), "b": (90.0, 100.0)}
+    said = findings([{"arm": arm, "tokens/s": a, "tokens/step": b} for arm, (a, b) in speeds.items()])
+    assert "tokens/s of own: -14.0% of the best, a (seen" in said[0]
+    assert "tokens/step of own: -20.0% of the best, b (not seen" in said[1]

@@ -47,6 +47,7 @@ FLOORS = {
     "settings": 5,
     "verifier_data": 5,
     "compiled": 1,
+    "costs": 3,
     "programs": 1,
     "aggregation": 6,
     "batches": 6,

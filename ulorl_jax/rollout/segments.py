@@ -85,7 +85,8 @@ class SegmentRollout:
         self.room.load(table, self.pool.occupied)
 
     def limit(self, sample: Sample) -> int:
-        """Tokens after which a sample is truncated: L for all; a subclass may say less for some."""
+        """Tokens after which a sample is truncated: L for all; a subclass may say less for some. Room is made for L all
+        the same: of an output that ends by itself nobody knows more."""
         return self.settings.output_limit
 
     def run(
@@ -204,7 +205,7 @@ class SegmentRollout:
         return self.settings.kv == RECOMPUTE and served >= self.settings.recompute_every
 
     def _assign_pages(self) -> None:
-        """Tells the device whose the pages are."""
+        """Tells the device whose the pages are; between two calls some nearly always change hands."""
         if self.room.table is not None:
             self.state = self.engine.assign_pages(self.state, self.room.table.copy())
 
