@@ -26,7 +26,6 @@ FLOORS = {
     "verify": 3,
     "train": 3,
     "data": 3,
-    "costs": 3,
     # The run itself: floor 4 and up, the stairs that loop.py stands on.
     "clock": 4,
     "evaluate": 4,
