@@ -42,14 +42,21 @@ def pytest_ignore_collect(collection_path: pathlib.Path) -> bool | None:
     return None
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--first-cases", action="store_true", help="run parametrized tests with their first case only")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Lets `--dist loadfile` deal files in the order of collection, not those of many tests first."""
     if hasattr(config.option, "loadscopereorder"):  # of pytest-xdist, where it is installed
         config.option.loadscopereorder = False
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Files with slow tests first, so that no process is alone with one at the end."""
+    if config.getoption("--first-cases"):
+        first = {item.nodeid.partition("[")[0]: item for item in reversed(items)}
+        items[:] = [item for item in items if first[item.nodeid.partition("[")[0]] is item]
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 
