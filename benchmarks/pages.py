@@ -9,7 +9,7 @@ segment, and after every one the ledger demands that each token is in one place.
   tokens/step   per decode step
   ms            of a decode step
   prefilled     tokens prefilled per token drawn
-  evicted       samples that had to leave, per 1,000 that ended
+  evicted       times that a sample had to leave, per 1,000 that ended
 
 Prints a table, writes pages.json.
 """
@@ -42,6 +42,7 @@ from ulorl_jax.rollout.pages import PageSettings, pages_for
 from ulorl_jax.rollout.room import make_room
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.rollout.segments import KEEP
+from ulorl_jax.typed import demand
 
 MODEL = Qwen3Config(
     vocab_size=1024,
@@ -62,7 +63,10 @@ WITHIN = 0.15  # of the best number of slots
 def make_arms(setup: Setup, slots: int) -> dict[str, tuple[int, float]]:
     """Slots and `over_provisioning` of every arm: all slots first, then fewer without prediction."""
     never_short = setup.pages // pages_for(setup.prompt + setup.output_limit, setup.page_size)
-    fewer = sorted({never_short, *(slots * eighths // 8 for eighths in (4, 6, 7))})
+    demand(
+        0 < never_short < slots, "the pages must hold one longest context, not all slots'", never_short, "--share=0.3"
+    )
+    fewer = sorted({never_short, *(max(slots * eighths // 8, 1) for eighths in (4, 6, 7))})
     arms = {f"{slots} slots, predicted": (slots, 1.0), f"{slots} slots": (slots, 0.0)}
     return arms | {f"{count} slots": (count, 0.0) for count in fewer}
 
@@ -107,7 +111,7 @@ def measure(
                 "tokens/step": n["tokens"] / n["token_steps"],
                 "ms": 1e3 * n["decode_s"] / n["token_steps"],
                 "prefilled": n["prefill_tokens"] / n["tokens"],
-                "evicted": 1e3 * n["evicted"] / n["finished"],
+                "evicted": 1e3 * n["evicted"] / max(n["finished"], 1),
                 "finished": n["finished"],
             }
         )

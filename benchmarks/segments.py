@@ -114,7 +114,7 @@ def fit_cost(bench: Bench, sums: list[dict[str, float]], kv: str, refill: str) -
         step_s=max(total["seconds"] - total["decode_s"] - total["prefill_s"], 0.0) / total["steps"],
         token_step_s=total["decode_s"] / total["token_steps"],
         slots=bench.spec.slots,
-        prefill_pass_s=total["prefill_s"] / total["prefill_passes"],
+        prefill_pass_s=total["prefill_s"] / max(total["prefill_passes"], 1),
     )
 
 
@@ -139,7 +139,7 @@ def tabulate(bench: Bench, sums: list[dict[str, float]]) -> list[dict[str, Any]]
                 "reprefill_share": row["prefill_s"] * row["carried"] / row["prefill_tokens"] / row["seconds"],
                 "iterations": row["token_steps"] / row["finished"],
                 "token_step_ms": 1e3 * row["decode_s"] / row["token_steps"],
-                "prefill_pass_ms": 1e3 * row["prefill_s"] / row["prefill_passes"],
+                "prefill_pass_ms": 1e3 * row["prefill_s"] / max(row["prefill_passes"], 1),
                 "token_steps": row["token_steps"] * per_1k,
                 "steps": row["steps"],
                 "trained": row["trained"],

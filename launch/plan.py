@@ -99,6 +99,7 @@ def plan_segments(resolved: dict, workdir: pathlib.Path) -> None:
                 "off": _off(predicted, measured, name),
             }
             for name in COMPARED
+            if name in measured
         ]
         title = f"The run itself (M = {predicted['segments']}, {predicted['slots']:,} slots), per step"
         print_table(title, rows, {name: name for name in rows[0]})

@@ -75,3 +75,10 @@ def test_the_first_arm_is_held_against_the_best_of_the_others():
     said = findings([{"arm": arm, "tokens/s": a, "tokens/step": b} for arm, (a, b) in speeds.items()])
     assert "tokens/s of own: -14.0% of the best, a (seen" in said[0]
     assert "tokens/step of own: -20.0% of the best, b (not seen" in said[1]
+
+
+@pytest.mark.parametrize("pages", [8, 72])
+def test_pages_that_hold_no_longest_context_or_all_of_them_are_refused(pages):
+    setup = dataclasses.replace(SETUP, pages=pages, page_size=4, prompt=4, output_limit=32)
+    with pytest.raises(ValueError, match="must hold one longest context, not all slots'; got"):
+        make_arms(setup, 8)

@@ -99,19 +99,34 @@ def test_a_run_s_lengths_and_costs_are_read_out_of_its_record(tmp_path):
     assert schedule == Schedule(1, 4, None, prefill_chunk=2, prefill_rows=1)
     assert measured["steps"] == 10  # not the first, nor the one that compiled
     assert measured["step_s"] == pytest.approx(1.4) and measured["trained_tokens"] == pytest.approx(20)
-    assert cost.step_s == pytest.approx(0.08) and cost.prefill_pass_s == pytest.approx(0.02 / 4)
+    assert cost.step_s == pytest.approx(0.08) and measured["prefill_passes"] == 4
+    # Simulated, four slots take two groups, whose prompts of 3 tokens are a chunk of 2 each, in one row.
+    assert cost.prefill_pass_s == pytest.approx(0.02 / 2)
     assert cost.released_token_s == pytest.approx(0.5 / 20)
     assert cost.decode_s(4, 8, 20) == pytest.approx(0.8)  # whatever the shares
     assert measured["length_mean"] == pytest.approx(5.0)
 
 
-def test_the_passes_of_an_older_run_which_does_not_say_them_are_simulated(tmp_path):
+@pytest.mark.parametrize("known", [0, 3])
+def test_the_passes_of_an_older_run_and_of_one_that_goes_on_with_it_are_not_said_and_cost_the_same(tmp_path, known):
     run = write_run(tmp_path / "run")
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    rows = [{name: value for name, value in row.items() if name != "rollout/prefill_passes"} for row in rows]
+    for row in rows[: len(rows) - known]:
+        row.pop("rollout/prefill_passes", None)
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    # Four slots take two groups, whose prompts of 3 tokens are a chunk of 2 each, in one row.
-    assert from_run(read_run(run))[2].prefill_pass_s == pytest.approx(0.02 / 2)
+    _, _, cost, measured = from_run(read_run(run))
+    assert "prefill_passes" not in measured and cost.prefill_pass_s == pytest.approx(0.02 / 2)
+
+
+def test_an_older_run_that_stopped_to_fill_slots_has_no_passes_and_keeps_its_seconds(tmp_path):
+    run = write_run(tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    del config["rollout"]["prefill_rows"], config["rollout"]["prefill_chunk"]
+    config["rollout"] |= {"refill": "continuous", "refill_latency": 0}
+    (run / "config.json").write_text(json.dumps(config))
+    _, schedule, cost, _ = from_run(read_run(run))
+    assert schedule == Schedule(1, 4, 0)
+    assert cost.prefill_pass_s == 0 and cost.step_s == pytest.approx(0.08 + 0.02)
 
 
 def test_the_lengths_are_those_of_all_outputs_where_they_are_recorded(tmp_path):

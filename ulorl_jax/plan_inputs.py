@@ -142,7 +142,8 @@ def from_run(
     Returns:
       Workload, schedule, cost; and what was measured per step, by the names of `planning.describe`, with the number of
       these "steps", the mean length of all outputs that finished in them, "length_mean", the samples "evicted" for lack
-      of pages and the share of the pages in use at most, "pages_peak" (0 without pages).
+      of pages and the share of the pages in use at most, "pages_peak" (0 without pages). An older run has no
+      "prefill_passes".
 
     Raises:
       ValueError: there are no such steps.
@@ -167,11 +168,10 @@ def from_run(
     released, token_steps = mean["released"], mean["rollout/decode_steps"]
     of_released = sum(parts.get(name, 0.0) for name in _RELEASED) if released else 0.0
     idle = 1 - mean["rollout/tokens"] / (token_steps * r["slots"])
-    passes = mean.get("rollout/prefill_passes")
-    if passes is None:  # an older run does not say
-        free = Cost(step_s=0.0, token_step_s=0.0, slots=r["slots"])
-        [simulated] = plan(workload, free, [schedule], steps=SIMULATED)
-        passes = simulated["prefill_passes"]
+    # Priced by the simulation's own passes, not the run's: of what it does not know (groups share full pages only, a
+    # pass has rows of every part of a mesh, recompute_every) the price then makes up.
+    [simulated] = plan(workload, Cost(0.0, 0.0, r["slots"]), [schedule], steps=SIMULATED)
+    passes = simulated["prefill_passes"]
     measured = {
         "steps": float(len(steady)),
         "step_s": sum(parts.values()),
@@ -184,21 +184,22 @@ def from_run(
         "token_steps": token_steps,
         "tokens": mean["rollout/tokens"],
         "prefill_tokens": mean["rollout/prefill_tokens"],
-        "prefill_passes": passes,
         "finished": mean["rollout/finished"],
         "trained_tokens": released,
         "length_mean": mean["lengths"] / max(mean["rollout/finished"], 1e-9),
         "evicted": mean.get("rollout/evicted", 0.0),
         "pages_peak": max(row.get("rollout/pages_peak", 0.0) for row in steady),
     }
+    if all("rollout/prefill_passes" in row for row in steady):  # older runs do not say
+        measured["prefill_passes"] = mean["rollout/prefill_passes"]
     cost = Cost(
-        step_s=measured["rest_s"],
+        step_s=measured["rest_s"] + (0.0 if passes else parts["prefill"]),
         # Of a step whose slots are all active: the run's own, with the idle ones it has, must cost what it cost.
         token_step_s=parts["decode"] / token_steps / (1 - active_share * idle),
         slots=r["slots"],
         slots_share=slots_share,
         active_share=active_share,
-        prefill_pass_s=parts["prefill"] / max(passes, 1e-9),
+        prefill_pass_s=parts["prefill"] / passes if passes else 0.0,
         released_token_s=of_released / released if released else 0.0,
     )
     return workload, schedule, cost, measured
@@ -211,7 +212,8 @@ def schedule_of(rollout: dict[str, Any]) -> Schedule:
       rollout: the section of its config.json; older runs have not all of its keys.
     """
     latency = rollout["refill_latency"] if rollout.get("refill", STEP) == CONTINUOUS else None
-    shape = rollout.get("prefill_chunk", rollout["output_limit"]), rollout.get("prefill_rows", 1)
+    whole = rollout["output_limit"] if latency is None else 0  # older runs stopped for the contexts of refilled slots
+    shape = rollout.get("prefill_chunk", whole), rollout.get("prefill_rows", 1)
     return Schedule(rollout["segments"], rollout["slots"], latency, *shape)
 
 

@@ -115,7 +115,7 @@ def table_of(assessed: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def describe_collectives(assessed: dict[str, Any]) -> list[str]:
-    """What a chip sends and receives in one run of each program, a line for each."""
+    """What comes out of the collectives of a chip in one run of each program, a line for each."""
     lines = []
     for name, kinds in assessed["collectives"].items():
         sent = [f"{kind} {n['count']:,.0f} x, {n['bytes'] / GIB:.2f} GiB" for kind, n in kinds.items()]

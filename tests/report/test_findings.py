@@ -128,7 +128,7 @@ def test_pois_on_tokens_whose_probability_has_fallen_far_is_warned_of_and_a_loss
     # Five steps of 0.6 after fifteen of 0.9: the mean is 0.9, 0.84, ..., 0.66, 0.6; under 0.7 in the last two.
     rows = {step: {"staleness/ratio_p01": 0.6 if step > 15 else 0.9} for step in range(1, 21)}
     (finding,) = find(a_run(tmp_path, rows))
-    assert (finding.level, finding.title) == ("warning", "Old tokens are pushed below 0.7 of their probability")
+    assert (finding.level, finding.title) == ("warning", "Old tokens below 0.7 of their probability")
     assert "under 0.7 in steps 19, 20; now it is 0.6" in finding.text and "loss.importance=sais" in finding.text
     assert find(a_run(tmp_path, rows, loss__importance="sais")) == []
     assert find(a_run(tmp_path, {step: {"staleness/ratio_p01": 0.9} for step in range(1, 21)})) == []
