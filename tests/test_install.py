@@ -51,11 +51,15 @@ print(advantages.informative_groups(jnp.array([1.0, 0.0]), jnp.array([0, 0])).to
 """
 
 
+def bare(**env: str) -> dict[str, str]:
+    """This environment without the packages and devices that the tests were given in it."""
+    return {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "XLA_FLAGS")} | env
+
+
 def run_python(python: pathlib.Path | str, source: str, cwd: pathlib.Path, **env: str) -> str:
     """Standard output of a Python program run in a folder of its own; fails with its error output."""
-    clean = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "XLA_FLAGS")}
     done = subprocess.run(
-        [str(python), "-c", source], cwd=cwd, env=clean | env, capture_output=True, text=True, timeout=300
+        [str(python), "-c", source], cwd=cwd, env=bare(**env), capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -92,7 +96,8 @@ def test_pip_install_in_an_empty_environment_brings_jax_alone_and_gives_ops(tmp_
     result, file = run_python(python, USE, elsewhere).rsplit(" ", 1)
     assert result == "[True, True]" and pathlib.Path(file).is_relative_to(tmp_path / "venv")
     assert (pathlib.Path(file).parent / "report" / "page.html").is_file()  # package data comes along
-    listed = subprocess.run([*pip, "list", "--format=json"], capture_output=True, text=True, check=True, timeout=60)
+    listing = [*pip, "list", "--format=json"]
+    listed = subprocess.run(listing, env=bare(), capture_output=True, text=True, check=True, timeout=60)
     names = {row["name"].lower().replace("-", "_") for row in json.loads(listed.stdout)}
     brought_by_jax = {"jaxlib", "ml_dtypes", "numpy", "opt_einsum", "scipy"}
     assert names - {"pip", "setuptools", "wheel"} - brought_by_jax == {"jax", "ulorl_jax"}

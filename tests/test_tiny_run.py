@@ -209,6 +209,7 @@ def test_eight_devices_give_the_run_of_one(tmp_path, task):
     for one, eight in zip(*rows, strict=True):
         # Samples of one prompt share its context within a part of the mesh: in more parts it is computed more often.
         assert one.pop("rollout/prefill_tokens", 0) <= eight.pop("rollout/prefill_tokens", 0)
+        assert (one.pop("rollout/prefill_passes", 0) > 0) == (eight.pop("rollout/prefill_passes", 0) > 0)
         assert one == pytest.approx(eight, abs=1e-4)
 
 
