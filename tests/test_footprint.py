@@ -1,5 +1,6 @@
 """Memory by hand count: against published parameter counts, and against the arrays a real run allocates."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -9,11 +10,16 @@ import pytest
 
 from configs import qwen3_0p6b, qwen3_4b, qwen3_8b, qwen3_30b
 from tests import runs
-from ulorl_jax.footprint import describe, memory_terms, parameter_count
+from tests.tiny import make_params
+from tests.verifiers import DENSE
+from ulorl_jax.footprint import describe, held, memory_terms, parameter_count
+from ulorl_jax.io.checkpoints import Checkpoints
 from ulorl_jax.mesh import Layout, make_mesh
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine, param_shardings
+from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.settings import Settings
 from ulorl_jax.train.state import init_state, make_optimizer
+from ulorl_jax.weights import fingerprint
 
 # Parameters of the checkpoints on the Hugging Face hub, as their pages say.
 PUBLISHED = {
@@ -92,6 +98,30 @@ def test_the_hand_count_is_what_the_arrays_of_a_run_take(mesh, experts, devices)
         on_one = sum(np.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in leaves)
         assert terms[name].per_device == on_one, name
     assert terms["gradients"].total == terms["parameters"].total
+
+
+def test_the_hand_count_of_a_verifier_is_what_its_arrays_take_beside_the_policy_s(tmp_path, devices):
+    folder = tmp_path / "verifier"
+    with Checkpoints(folder / "checkpoints", keep=1, fingerprint=fingerprint(DENSE)) as checkpoints:
+        checkpoints.save(1, state=make_params(DENSE), host={}, arrays={})
+    asked = {"mode": "reasoned", "weights": str(folder), "dtype": "bfloat16", "row_lengths": (16, 48), "slots": 8}
+    mesh = {"data": 2, "fsdp": 2, "tensor": 2}
+    changes = {f"mesh.{axis}": size for axis, size in mesh.items()} | {"verify.kind": "rules_then_verifier"}
+    settings = runs.settings(changes | {f"verify.verifier.{name}": value for name, value in asked.items()})
+    terms = {term.name: term for term in memory_terms(settings)}
+
+    layout, verifier = Layout(make_mesh(**mesh), "decoding"), settings.verify.verifier
+    model = dataclasses.replace(DENSE, dtype=verifier.dtype)
+    spec = EngineSpec(model, verifier.slots, 48 + verifier.output_limit, Sampling(0.0), (10,), layout)
+    cast = jax.tree.map(lambda x: x.astype(verifier.dtype), make_params(DENSE))
+    cache = PolicyEngine(spec, 0).init_decode_state().cache
+    arrays = {"verifier's weights": jax.device_put(cast, param_shardings(spec)), "verifier's KV cache": cache}
+    for name, tree in arrays.items():
+        leaves = jax.tree.leaves(tree)
+        assert terms[name].total == sum(leaf.nbytes for leaf in leaves), name
+        assert terms[name].per_device == sum(leaf.addressable_shards[0].data.nbytes for leaf in leaves), name
+    assert held(list(terms.values()), "decode")["verifier's KV cache"] == terms["verifier's KV cache"].per_device
+    assert "verifier's weights" not in {term.name for term in memory_terms(runs.settings())}
 
 
 def test_where_the_mesh_takes_what_is_left_only_totals_are_said():

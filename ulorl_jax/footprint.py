@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,10 @@ from ulorl_jax.models.qwen3 import Qwen3Config
 from ulorl_jax.models.qwen3_params import Param, map_table
 from ulorl_jax.rollout import kv_cache, paged_cache
 from ulorl_jax.rollout.pages import INT8
+from ulorl_jax.sections import GenerativeSettings
 from ulorl_jax.settings import Settings
+from ulorl_jax.verify.verifier import REASONED
+from ulorl_jax.weights import open_weights
 
 GIB = 2**30
 _COPIED = (None, None, *kv_cache.AXES[2:])  # gathered out of all slots
@@ -60,15 +63,17 @@ class Phase:
 
 _STATE = ("parameters", "optimizer")
 _DECODER = ("decoder's weights", "KV cache")
+_VERIFIER = "verifier's weights"
 _ROWS = ("residual stream", "attention", "logits of a chunk")
 PHASES = {
-    "train": Phase(_STATE, ("gradients", *_ROWS), _DECODER),
-    "decode": Phase(_DECODER, (), (*_STATE, "KV of evaluation")),
-    "prefill": Phase(_DECODER, ("KV of copies",), (*_STATE, "KV of evaluation")),
+    "train": Phase(_STATE, ("gradients", *_ROWS), (*_DECODER, _VERIFIER)),
+    # Outputs are judged after a segment or during the next one.
+    "decode": Phase(_DECODER, (), (*_STATE, "KV of evaluation", _VERIFIER, "verifier's KV cache")),
+    "prefill": Phase(_DECODER, ("KV of copies",), (*_STATE, "KV of evaluation", _VERIFIER)),
     # The decoder's old weights are gone before the new ones are made.
-    "reshard": Phase(("parameters",), ("decoder's weights",), ("optimizer", "KV cache")),
+    "reshard": Phase(("parameters",), ("decoder's weights",), ("optimizer", "KV cache", _VERIFIER)),
     # Its rows, warm_start.rows x warm_start.row_length, are not among the terms.
-    "warm_start": Phase(_STATE, ("gradients",), ("KV cache",)),
+    "warm_start": Phase(_STATE, ("gradients",), ("KV cache", _VERIFIER)),
 }
 
 
@@ -89,7 +94,7 @@ def parameter_count(config: Qwen3Config) -> tuple[int, int]:
 
 
 def memory_terms(settings: Settings) -> list[Term]:
-    """Bytes of everything whose size follows from the settings alone.
+    """Bytes of everything whose size follows from the settings, and from the shape of the verifier's weights.
 
     Temporaries of the compiler are not among them: activations beside the residual stream, logits, collectives.
 
@@ -98,14 +103,16 @@ def memory_terms(settings: Settings) -> list[Term]:
 
     Returns:
       The terms, training first.
+
+    Raises:
+      ValueError: the judge is a verifier whose weights are not there.
     """
     s, m = settings, settings.model
     mesh = {axis: getattr(s.mesh, axis) for axis in AXES}
-    rows = _rows(m)
     width = jnp.dtype(m.dtype).itemsize
 
-    def weights(bytes_each: int, table: Mapping[str, tuple[str, ...]]) -> tuple[float, float | None]:
-        sizes = [(math.prod(row.shape) * bytes_each, row.axes) for row in rows]
+    def weights(bytes_each: int, table: Mapping[str, tuple[str, ...]], model=m) -> tuple[float, float | None]:
+        sizes = [(math.prod(row.shape) * bytes_each, row.axes) for row in _rows(model)]
         parts = [_share(size, axes, table, mesh) for size, axes in sizes]
         return sum(size for size, _ in sizes), None if None in parts else sum(part for part in parts if part)
 
@@ -152,7 +159,22 @@ def memory_terms(settings: Settings) -> list[Term]:
         Term("KV cache", *kv, f"{per_token / 1024:.0f} KiB per token{room}"),
         *([Term("KV of evaluation", *kv, "beside the kept one")] if s.rollout.segment_settings.keeps_cache else []),
         *(Term("KV of copies", *size, "prompts of groups, at one time") for size in copied),
+        *(_verifier_terms(s.verify.verifier, weights, array) if s.verify.asks_a_model else []),
     ]
+
+
+def _verifier_terms(
+    verifier: GenerativeSettings,
+    weights: Callable[..., tuple[float, float | None]],
+    array: Callable[..., tuple[float, float | None]],
+) -> list[Term]:
+    model, each = open_weights(verifier.folder).config, jnp.dtype(verifier.dtype).itemsize
+    terms = [Term("verifier's weights", *weights(each, DECODING, model), verifier.dtype)]
+    if verifier.mode == REASONED:
+        held = (2 * model.num_hidden_layers, verifier.slots, model.num_key_value_heads, verifier.width, model.head_dim)
+        size = array(held, kv_cache.AXES, each, DECODING)
+        terms.append(Term("verifier's KV cache", *size, f"{verifier.slots} slots of {verifier.width:,} tokens"))
+    return terms
 
 
 def held(terms: Sequence[Term], program: str) -> dict[str, float]:

@@ -29,7 +29,7 @@ from ulorl_jax.sections import (
     VerifySettings,
     check_asking,
 )
-from ulorl_jax.typed import choose, demand
+from ulorl_jax.typed import choose
 from ulorl_jax.types import PyTree
 from ulorl_jax.verify.comparison import Comparer
 from ulorl_jax.verify.final_answer import FinalAnswer
@@ -38,8 +38,6 @@ from ulorl_jax.verify.verifier import REASONED, GenerativeVerifier, RowShapes
 from ulorl_jax.verify.verifier_prompt import FILE as PROMPT
 from ulorl_jax.verify.verifier_prompt import VerifierPrompt
 from ulorl_jax.weights import open_weights
-
-WITH_A_MODEL = ("verifier", "rules_then_verifier")  # kinds of judges that need weights and a device
 
 
 def make_tokenizer(settings: TokenizerSettings, vocab_size: int, folder: Path | None) -> Tokenizer:
@@ -130,7 +128,7 @@ def make_judge(settings: VerifySettings, layout: Layout) -> Judge:
             "rules_then_verifier": lambda: FirstThen(rules(), verifier()),
         }
         comparer = choose(kinds, settings.kind, "verify.kind")()
-        cached = Cached(comparer, settings.cache, by_question=settings.kind in WITH_A_MODEL)
+        cached = Cached(comparer, settings.cache, by_question=settings.asks_a_model)
         return Judge(cached, settings.marker, held.pop_all())
 
 
@@ -148,8 +146,7 @@ def make_verifier(settings: GenerativeSettings, layout: Layout) -> GenerativeVer
       ValueError: weights, prompt or tokenizer cannot be used, or a setting is out of range.
     """
     s = settings
-    demand(bool(s.weights), "verify.verifier.weights is the folder of the verifier's weights", s.weights, "set it")
-    weights = open_weights(s.weights)
+    weights = open_weights(s.folder)
     model = dataclasses.replace(weights.config, dtype=s.dtype)
     folder = Path(s.tokenizer.path) if s.tokenizer.path else weights.files
     tokenizer = make_tokenizer(s.tokenizer, model.vocab_size, folder)
@@ -189,8 +186,7 @@ def verifier_of(
     generate = None
     if s.mode == REASONED:
         # Greedy, so that a verdict does not depend on what was asked before.
-        width = max(s.row_lengths) + s.output_limit
-        spec = EngineSpec(model, s.slots, width, Sampling(0.0), tokenizer.eos_ids, layout)
+        spec = EngineSpec(model, s.slots, s.width, Sampling(0.0), tokenizer.eos_ids, layout)
         segments = SegmentSettings(s.segment_length, s.output_limit, KEEP, s.rows, min(s.row_lengths), refill_latency=0)
         generate = Replies(PolicyEngine(spec, seed=0), params, segments, tokenizer.decode_output)
         identity = f"{identity}, greedy, at most {s.output_limit} tokens"

@@ -13,7 +13,7 @@ import numpy as np
 
 from ulorl_jax.data.chain_sum import write_chain_sum
 from ulorl_jax.data.stairs import write_stairs
-from ulorl_jax.inputs import WITH_A_MODEL, make_encode, make_judge, make_source, make_tokenizer
+from ulorl_jax.inputs import make_encode, make_judge, make_source, make_tokenizer
 from ulorl_jax.io.checkpoint_reader import saved_steps
 from ulorl_jax.io.folders import demand_shared
 from ulorl_jax.io.prompts import Prompts, Source
@@ -88,7 +88,7 @@ def make_parts(settings: Settings, workdir: Path, objective: Objective | None = 
     make_workdir(workdir)
     demand_shared(workdir)
     demand(
-        not (s.verify.overlap and s.verify.kind in WITH_A_MODEL and training.mesh.size > 1),
+        not (s.verify.overlap and s.verify.asks_a_model and training.mesh.size > 1),
         f"verify.overlap with verify.kind={s.verify.kind} starts programs of several devices from two threads, and two "
         f"that wait for each other's devices never end",
         f"{training.mesh.size} devices",

@@ -96,6 +96,11 @@ class AskingSettings:
     segment_length: int
     slots: int
 
+    @property
+    def width(self) -> int:
+        """Tokens of a prompt and its reply, at most."""
+        return max(self.row_lengths) + self.output_limit
+
 
 @dataclasses.dataclass(frozen=True)
 class GenerativeSettings(AskingSettings):
@@ -104,6 +109,13 @@ class GenerativeSettings(AskingSettings):
     weights: str
     dtype: str
     tokenizer: TokenizerSettings
+
+    @property
+    def folder(self) -> str:
+        """The weights, which must be named."""
+        named = self.weights
+        demand(bool(named), "verify.verifier.weights is the folder of the verifier's weights", named, "set it")
+        return named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +128,11 @@ class VerifySettings:
     deadline_s: float
     cache: int
     verifier: GenerativeSettings
+
+    @property
+    def asks_a_model(self) -> bool:
+        """Whether the judge needs weights and a device."""
+        return self.kind in ("verifier", "rules_then_verifier")
 
 
 @dataclasses.dataclass(frozen=True)

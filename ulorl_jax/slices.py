@@ -31,6 +31,8 @@ TERM_CHANGES = {
     "decoder's weights": "a larger mesh.tensor (of a mixture of experts: mesh.fsdp, too), or more chips",
     "KV cache": "fewer rollout.pages.count (or rollout.slots, without pages), rollout.pages.dtype=int8, or more chips",
     "KV of evaluation": "rollout.kv=recompute with rollout.recompute_every=1, or what makes the KV cache smaller",
+    "verifier's weights": "a smaller verifier, verify.kind=rules, a larger mesh.tensor, or more chips",
+    "verifier's KV cache": "fewer verify.verifier.slots, shorter row_lengths or output_limit there, or mode=verdict",
     "KV of copies": "fewer rollout.prefill_rows, or pages (rollout.pages.count)",
 }
 
