@@ -62,10 +62,10 @@ def meaningful(arrays):
     covered = active[:, None] & (np.arange(arrays["device['contexts']"].shape[1]) < lengths[:, None])
     kept = {name: array for name, array in arrays.items() if not name.startswith("device")}
     for name, array in arrays.items():
-        if name.startswith("device['cache']['k']"):  # by layers; the contexts are too short for a second stretch
-            kept[name] = array * covered[:, None, None, :]
+        if name.startswith("device['cache']['k']"):  # by layers; the contexts are too short for a second block
+            kept[name] = array * covered[:, None, None, None, :]
         elif name.startswith("device['cache']['v']"):
-            kept[name] = array * covered[:, None, :, None]
+            kept[name] = array * covered[:, None, None, :, None]
     assert len(kept) > sum(not name.startswith("device") for name in arrays), "no cache was kept"
     return kept | {"active": active, "lengths": lengths * active}
 

@@ -120,8 +120,7 @@ def memory_terms(settings: Settings) -> list[Term]:
         size = math.prod(shape) * bytes_each
         return size, _share(size, axes, table, mesh)
 
-    context = s.context_limit
-    cache = (2 * m.num_hidden_layers, s.rollout.slots, m.num_key_value_heads, context, m.head_dim)
+    cache = _dense_cache(m, s.rollout.slots, s.context_limit)
     pages, held, axes, each, room = s.rollout.pages, cache, kv_cache.AXES, width, ""
     if pages.count:  # the parts of the mesh have them all together
         held = (pages.count, m.num_hidden_layers, 1, pages.size, 2 * m.num_key_value_heads, m.head_dim)
@@ -171,10 +170,15 @@ def _verifier_terms(
     model, each = open_weights(verifier.folder).config, jnp.dtype(verifier.dtype).itemsize
     terms = [Term("verifier's weights", *weights(each, DECODING, model), verifier.dtype)]
     if verifier.mode == REASONED:
-        held = (2 * model.num_hidden_layers, verifier.slots, model.num_key_value_heads, verifier.width, model.head_dim)
-        size = array(held, kv_cache.AXES, each, DECODING)
+        size = array(_dense_cache(model, verifier.slots, verifier.width), kv_cache.AXES, each, DECODING)
         terms.append(Term("verifier's KV cache", *size, f"{verifier.slots} slots of {verifier.width:,} tokens"))
     return terms
+
+
+def _dense_cache(model: Qwen3Config, slots: int, width: int) -> tuple[int, ...]:
+    """Keys and values of both kinds, dims as `kv_cache.AXES` has them."""
+    blocks, size = kv_cache.blocks_for(width)
+    return 2 * model.num_hidden_layers, slots, blocks, model.num_key_value_heads, size, model.head_dim
 
 
 def held(terms: Sequence[Term], program: str) -> dict[str, float]:

@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from ulorl_jax.models.attention import Stretch, blockwise_attention, cached_attention, packed_attention
+from ulorl_jax.models.attention import blockwise_attention, packed_attention
 
 H, K, D = 4, 2, 8
 
@@ -32,28 +33,40 @@ def test_packed_tokens_see_earlier_tokens_of_their_own_sample_only():
     np.testing.assert_allclose(packed_attention(q, k, v, jnp.asarray(ids)), by_loops(q, k, v, visible), atol=1e-5)
 
 
-def test_over_a_cache_a_token_sees_what_lies_at_or_before_its_position():
-    q, k, v = arrays(1, (3, 2, H, D), (3, 7, K, D), (3, 7, K, D))
-    positions = np.array([[0, 1], [3, 4], [5, 6]])
-    visible = np.arange(7) <= positions[:, :, None]
-    got = cached_attention(q, [k.transpose(0, 2, 3, 1)], [v.swapaxes(1, 2)], jnp.asarray(positions))
-    np.testing.assert_allclose(got, by_loops(q, k, v, visible), atol=1e-5)
+def over_cache(q, k, v, positions, block=4, slots=None):
+    """`blockwise_attention` over keys and values [C, W, K, d] of arrays as they are, W a multiple of the block."""
+
+    def read(slots, i):
+        pieces = (jax.lax.dynamic_slice_in_dim(x[slots], i * block, block, axis=1) for x in map(jnp.asarray, (k, v)))
+        keys, values = pieces
+        return keys.transpose(0, 2, 3, 1), values.swapaxes(1, 2)
+
+    slots = jnp.arange(len(q)) if slots is None else jnp.asarray(slots)
+    return blockwise_attention(jnp.asarray(q), slots, jnp.asarray(positions), block, read)
+
+
+@pytest.mark.parametrize("block", [1, 3, 4, 12])
+def test_over_a_cache_a_token_sees_what_lies_at_or_before_its_position(block):
+    q, k, v = arrays(1, (5, 2, H, D), (6, 12, K, D), (6, 12, K, D))
+    positions, slots = np.array([[0, 1], [3, 4], [10, 11], [2, 3], [7, 8]]), np.array([5, 0, 3, 1, 2])
+    visible = np.arange(12) <= positions[:, :, None]
+    got = over_cache(q, k, v, positions, block, slots)
+    np.testing.assert_allclose(got, by_loops(q, k[slots], v[slots], visible), atol=1e-5)
 
 
 def test_what_the_cache_holds_beyond_a_position_is_never_seen():
-    q, k, v = arrays(2, (1, 1, H, D), (1, 7, K, D), (1, 7, K, D))
-    k, v = k.transpose(0, 2, 3, 1), v.swapaxes(1, 2)
+    q, k, v = arrays(2, (1, 1, H, D), (1, 8, K, D), (1, 8, K, D))
     old_k, old_v = k.copy(), v.copy()
-    old_k[..., 4:], old_v[:, :, 4:] = 1e6, -1e6
+    old_k[:, 4:], old_v[:, 4:] = 1e6, -1e6
     at = jnp.array([[3]])
-    np.testing.assert_array_equal(cached_attention(q, [k], [v], at), cached_attention(q, [old_k], [old_v], at))
+    np.testing.assert_array_equal(over_cache(q, k, v, at, 8), over_cache(q, old_k, old_v, at, 8))
 
 
 def test_one_sample_packed_equals_the_same_over_a_cache():
     q, k, v = arrays(3, (2, 6, H, D), (2, 6, K, D), (2, 6, K, D))
     positions = jnp.broadcast_to(jnp.arange(6), (2, 6))
-    over_cache = cached_attention(q, [k.transpose(0, 2, 3, 1)], [v.swapaxes(1, 2)], positions)
-    np.testing.assert_allclose(packed_attention(q, k, v, jnp.ones((2, 6), int)), over_cache, atol=1e-6)
+    cached = over_cache(q, k, v, positions, 2)
+    np.testing.assert_allclose(packed_attention(q, k, v, jnp.ones((2, 6), int)), cached, atol=1e-6)
 
 
 def test_scores_a_thousand_apart_stay_finite_in_bfloat16():
@@ -62,31 +75,35 @@ def test_scores_a_thousand_apart_stay_finite_in_bfloat16():
     assert out.dtype == jnp.bfloat16 and bool(jnp.isfinite(out.astype(jnp.float32)).all())
 
 
-def blocks_of(cache, size):
-    """A cache [2, B, K, W, d] as `blockwise_attention` reads it, in two stretches."""
-
-    def stretch(start, end):
-        def read(first):
-            block = jax.lax.dynamic_slice_in_dim(cache, start + first, min(size, end - start), axis=3)
-            return block[0].swapaxes(2, 3), block[1]
-
-        return Stretch(start, end - start, min(size, end - start), read)
-
-    return [stretch(0, 7), stretch(7, cache.shape[3])]
+LENGTHS = [3, 40, 1, 17, 9, 40, 2]
 
 
-def test_block_by_block_is_the_same_as_at_once():
-    q, k, v = arrays(5, (3, 2, H, D), (3, K, 12, D), (3, K, 12, D))
-    positions = jnp.array([[0, 1], [3, 4], [9, 10]])
-    whole = cached_attention(q, [k.swapaxes(2, 3)], [v], positions)
-    for size in (1, 3, 4, 12):
-        got = blockwise_attention(q, blocks_of(jnp.stack([k, v]), size), positions)
-        np.testing.assert_allclose(got, whole, atol=1e-5)
+def test_what_a_row_sees_does_not_depend_to_the_last_bit_on_whose_contexts_are_read_beside_it():
+    q, k, v = arrays(5, (7, 1, H, D), (7, 40, K, D), (7, 40, K, D))
+    positions = np.array(LENGTHS)[:, None] - 1
+    together = over_cache(q, k, v, positions)
+    for row in range(7):
+        some = [row, (row + 1) % 7]
+        np.testing.assert_array_equal(over_cache(q[some], k[some], v[some], positions[some])[0], together[row])
 
 
 def test_a_block_beyond_the_longest_context_is_never_read():
-    q, k, v = arrays(6, (2, 1, H, D), (2, K, 12, D), (2, K, 12, D))
+    q, k, v = arrays(6, (2, 1, H, D), (2, 12, K, D), (2, 12, K, D))
     positions = jnp.array([[2], [7]])
-    poisoned = jnp.stack([k, v]).at[:, :, :, 8:].set(jnp.nan)  # NaN times a weight of 0 would be NaN
-    got = blockwise_attention(q, blocks_of(poisoned, 1), positions)
-    np.testing.assert_allclose(got, cached_attention(q, [k.swapaxes(2, 3)], [v], positions), atol=1e-5)
+    wanted = over_cache(q, k, v, positions, 1)
+    k[:, 8:], v[:, 8:] = np.nan, np.nan  # NaN times a weight of 0 would be NaN
+    np.testing.assert_array_equal(over_cache(q, k, v, positions, 1), wanted)
+
+
+def test_a_context_is_read_on_only_until_half_of_those_that_are_read_are_complete():
+    reads = []
+
+    def read(slots, i):
+        jax.debug.callback(lambda i: reads.append((len(slots), int(i))), i)
+        return jnp.zeros((len(slots), K, D, 4)), jnp.zeros((len(slots), K, 4, D))
+
+    q = jnp.ones((7, 1, H, D))
+    blockwise_attention(q, jnp.arange(7), jnp.array(LENGTHS)[:, None] - 1, 4, read)  # 10, 10, 5, 3, 1, 1, 1 blocks
+    jax.effects_barrier()
+    wanted = [(7, 0), (4, 1), (4, 2), (4, 3), (4, 4), *((2, i) for i in range(5, 10))]
+    assert sorted(reads, key=lambda pair: pair[1]) == wanted

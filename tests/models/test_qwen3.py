@@ -174,7 +174,7 @@ def test_prefill_and_decode_give_the_hidden_states_of_the_packed_forward(config)
     @functools.partial(jax.jit, static_argnums=0, donate_argnums=3)
     def step(lanes, new, at, cache):  # at [3] or [3, width]
         chunk = Chunk(every, at, at < lengths[:, None]) if lanes.rows else None
-        attend = make_attend(lanes, at if chunk is None else lengths, every >= 0, chunk)
+        attend = make_attend(lanes, at if chunk is None else lengths, every >= 0, chunk, None)
         hidden, cache = forward_cached(params, config, new.reshape(-1, 1), at.reshape(-1, 1), attend, cache)
         return hidden.reshape(*at.shape, -1), cache
 

@@ -30,7 +30,7 @@ def filled(request):
     """Contexts of 14, 9 and 0 tokens in pages taken at random, and the prefix they came from."""
     layout = make_layout("decoding")
     cache = init_cache(CONFIG, C, WIDTH, PageSettings(PAGES, SIZE, request.param), 1)
-    prefix = KVCache(((normal(0, LAYERS, 2, K, D, 15),),), ((normal(1, LAYERS, 2, K, 15, D),),))
+    prefix = KVCache((normal(0, LAYERS, 2, 1, K, D, 15),), (normal(1, LAYERS, 2, 1, K, 15, D),), 15)
     for slot, row, pages in ((0, 1, [7, 2, 19, 0]), (1, 0, [5, 11, 3])):
         one = jax.tree.map(lambda x, row=row: x[:, row : row + 1], prefix)
         writes = jnp.asarray(pages + [NONE] * (8 - len(pages)), jnp.int32)
@@ -51,8 +51,8 @@ def test_a_token_sees_its_slots_context_and_itself(filled):
     for slot, (row, length) in enumerate([(1, 13), (0, 8)]):
         for head in range(H):
             kv = head * K // H
-            keys = np.concatenate([prefix.k[0][0][LAYER, row, kv, :, :length].T, k[slot, :, kv]])
-            values = np.concatenate([prefix.v[0][0][LAYER, row, kv, :length], v[slot, :, kv]])
+            keys = np.concatenate([prefix.k[0][LAYER, row, 0, kv, :, :length].T, k[slot, :, kv]])
+            values = np.concatenate([prefix.v[0][LAYER, row, 0, kv, :length], v[slot, :, kv]])
             weights = np.exp(keys @ q[slot, 0, head])
             wanted = weights @ values / weights.sum()
             np.testing.assert_allclose(out[slot, 0, head], wanted, atol=1e-5 if cache.scales is None else 0.15)

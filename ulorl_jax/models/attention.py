@@ -4,10 +4,8 @@ Queries `[B, T, H, d]` come already scaled by d ** -0.5; K key heads each serve 
 query heads. Softmax is in fp32 whatever the inputs are.
 """
 
-import dataclasses
 import functools
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -32,97 +30,78 @@ def packed_attention(q: jax.Array, k: jax.Array, v: jax.Array, sample_ids: jax.A
     return _attend(q, k.swapaxes(1, 2), v.swapaxes(1, 2), visible)
 
 
-def cached_attention(
-    q: jax.Array, keys: Sequence[jax.Array], values: Sequence[jax.Array], positions: jax.Array
+def blockwise_attention(
+    q: jax.Array,
+    slots: jax.Array,
+    positions: jax.Array,
+    block: int,
+    read: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]],
 ) -> jax.Array:
-    """Attention of new tokens over a cache that already holds their own keys and values.
+    """Attention of new tokens over caches that hold their own keys and values already, read block by block.
+
+    A context is read as far as it goes, whatever the others' lengths are: the longest come first, and as soon as half
+    of those that are read is complete, only the other half is read on. Each is so summed up alone and in its own
+    order: its result does not depend, to the last bit, on whose contexts are read beside it.
+
+    Floor: 2 * K * d elements of every position, a context rounded up to whole blocks. Read beyond that: up to one
+    context more for each that still goes on, half of them on average.
 
     Args:
       q: `[B, T, H, d]`, scaled; T = 1 when decoding.
-      keys: `[B, K, d, w]` each, the cache in stretches: index w of all of them, one after the other, holds the token
-        at position w. Keys lie so that both products multiply plain matrices; XLA's CPU backend takes twice as long
-        where one is transposed.
-      values: `[B, K, w, d]` each, the same.
-      positions: `[B, T]` i32, position of each query; it sees w <= position.
-
-    Returns:
-      `[B, T, H, d]`.
-    """
-    batch, length, heads, head_dim = q.shape
-    kv_heads = keys[0].shape[1]
-    shape = (batch, kv_heads, heads // kv_heads, length)
-    grouped = q.reshape(batch, length, kv_heads, heads // kv_heads, head_dim).transpose(0, 2, 3, 1, 4)
-    rows = grouped.reshape(batch, kv_heads, -1, head_dim)
-    scores = jnp.concatenate([_product(rows, k, preferred_element_type=jnp.float32) for k in keys], axis=-1)
-    visible = jnp.arange(scores.shape[-1]) <= positions[:, :, None]
-    scores = jnp.where(visible[:, None, None], scores.reshape(*shape, -1), MASKED)
-    weights = jax.nn.softmax(scores, axis=-1).astype(q.dtype).reshape(batch, kv_heads, rows.shape[2], -1)
-    ends = list(itertools.accumulate(v.shape[2] for v in values))
-    pieces = [_product(w, v) for w, v in zip(jnp.split(weights, ends[:-1], axis=-1), values, strict=True)]
-    return sum(pieces[1:], pieces[0]).reshape(*shape, head_dim).transpose(0, 3, 1, 2, 4).reshape(q.shape)
-
-
-@dataclasses.dataclass(frozen=True)
-class Stretch:
-    """Consecutive positions of a cache, read block by block.
-
-    Attributes:
-      start: the first position.
-      width: how many there are.
-      block: n, how many are read together, at most the width.
-      read: of where a block begins, counted from the start (`[]` i32, at most width - n): its keys `[B, K, d, n]` and
-        values `[B, K, n, d]`.
-    """
-
-    start: int
-    width: int
-    block: int
-    read: Callable[[jax.Array], tuple[jax.Array, jax.Array]]
-
-
-def blockwise_attention(q: jax.Array, stretches: Sequence[Stretch], positions: jax.Array) -> jax.Array:
-    """The same over a cache that is read block by block: the cost follows the longest context, not the cache's width.
-
-    The softmax is summed up as the blocks come by; a block beyond the longest context is never read, and one beyond
-    a query's own position changes nothing of its result.
-
-    Args:
-      q: `[B, T, H, d]`, scaled; T = 1 when decoding.
-      stretches: of the cache, from position 0 on without a gap.
+      slots: `[B]` i32, whose context each row of queries looks at.
       positions: `[B, T]` i32, position of each query; it sees what lies at its position and before.
+      block: n, positions that are read together.
+      read: of some slots `[b]` i32 and which block of them, `[]` i32: its keys `[b, K, d, n]` and values
+        `[b, K, n, d]`. Keys lie so that both products multiply plain matrices; XLA's CPU backend takes twice as long
+        where one is transposed.
 
     Returns:
       `[B, T, H, d]`.
     """
     batch, length, heads, head_dim = q.shape
-    kv_heads = jax.eval_shape(stretches[0].read, jnp.int32(0))[0].shape[1]
+    blocks = jnp.max(positions, axis=1) // block + 1
+    order = jnp.argsort(-blocks, stable=True)
+    q, slots, positions, blocks = (x[order] for x in (q, slots, positions, blocks))
+    kv_heads = jax.eval_shape(read, slots, jnp.int32(0))[0].shape[1]
     shape = (batch, kv_heads, heads // kv_heads, length)
     rows = q.reshape(batch, length, kv_heads, -1, head_dim).transpose(0, 2, 3, 1, 4).reshape(*shape[:2], -1, head_dim)
 
-    def step(stretch, i, carry):
-        top, total, out = carry
-        first = jnp.minimum(i * stretch.block, stretch.width - stretch.block)
-        k, v = stretch.read(first)
-        scores = _product(rows, k, preferred_element_type=jnp.float32).reshape(*shape, -1)
-        at = first + jnp.arange(stretch.block)
-        visible = (at >= i * stretch.block) & (stretch.start + at <= positions[:, :, None])
+    def step(count, carry):
+        i, top, total, out = carry
+        k, v = read(slots[:count], i)
+        scores = _product(rows[:count], k, preferred_element_type=jnp.float32).reshape(*top.shape, -1)
+        visible = i * block + jnp.arange(block) <= positions[:count, :, None]
         scores = jnp.where(visible[:, None, None], scores, MASKED)
         higher = jnp.maximum(top, jnp.max(scores, axis=-1))
         # Block 0 holds a visible position of every query: from there on `higher` is finite and MASKED weighs 0.
         weights = jnp.exp(scores - higher[..., None])
         fade = jnp.exp(top - higher)
-        flat = weights.astype(v.dtype).reshape(*rows.shape[:3], -1)
+        flat = weights.astype(v.dtype).reshape(count, kv_heads, rows.shape[2], -1)
         new = _product(flat, v, preferred_element_type=jnp.float32).reshape(out.shape)
-        return higher, total * fade + jnp.sum(weights, axis=-1), out * fade[..., None] + new
+        return i + 1, higher, total * fade + jnp.sum(weights, axis=-1), out * fade[..., None] + new
 
     zeros = jnp.zeros(shape, jnp.float32)
-    carry = zeros + MASKED, zeros, jnp.zeros((*shape, head_dim), jnp.float32)
-    for stretch in stretches:
-        seen = jnp.minimum(jnp.max(positions) + 1 - stretch.start, stretch.width)
-        blocks = (seen + stretch.block - 1) // stretch.block
-        carry = jax.lax.fori_loop(0, blocks, functools.partial(step, stretch), carry)
-    _, total, out = carry
-    return (out / total[..., None]).transpose(0, 3, 1, 2, 4).reshape(q.shape).astype(q.dtype)
+    carry = jnp.int32(0), zeros + MASKED, zeros, jnp.zeros((*shape, head_dim), jnp.float32)
+    complete: list[jax.Array] = []
+    counts = _halves(batch)
+    for count, fewer in zip(counts, [*counts[1:], 0], strict=True):
+        # The context at `fewer` is the longest of those that are not read on.
+        i, *sums = jax.lax.while_loop(
+            lambda carry, fewer=fewer: carry[0] < blocks[fewer], functools.partial(step, count), carry
+        )
+        _, total, out = (x[fewer:] for x in sums)
+        complete.append(out / total[..., None])
+        carry = i, *(x[:fewer] for x in sums)
+    out = jnp.concatenate(complete[::-1]).transpose(0, 3, 1, 2, 4).reshape(q.shape)
+    return out[jnp.argsort(order)].astype(q.dtype)
+
+
+def _halves(count: int) -> list[int]:
+    """A number, half of it, and so on to 1; at most six, as each is a loop to compile."""
+    found = [count]
+    while found[-1] > 1 and len(found) < 6:
+        found.append(-(-found[-1] // 2))
+    return found
 
 
 def _product(x, y, **how):

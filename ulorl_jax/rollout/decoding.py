@@ -149,7 +149,7 @@ def _forward(spec: EngineSpec, params, state: DecodeState, lanes: Lanes) -> tupl
     if isinstance(state.cache, PagedCache):
         attend = paged_cache.make_attend(lanes, at, decoding, chunk, spec.layout)
     else:
-        attend = kv_cache.make_attend(lanes, at, decoding, chunk)
+        attend = kv_cache.make_attend(lanes, at, decoding, chunk, spec.layout)
     tokens, positions = tokens[:, None], positions[:, None]
     hidden, cache = forward_cached(params, spec.model, tokens, positions, attend, state.cache, spec.layout)
     if chunk is not None:
@@ -183,7 +183,7 @@ def prefill(spec: EngineSpec, params, tokens, length, existing: Prefix | None) -
     positions = start + jnp.arange(len(tokens))
     lanes, chunk = Lanes(1, 0, 1, len(tokens)), Chunk(jnp.zeros(1, jnp.int32), positions[None], positions[None] >= 0)
     nobody = jnp.zeros(1, bool)
-    attend = kv_cache.make_attend(lanes, positions[:1], nobody, chunk)
+    attend = kv_cache.make_attend(lanes, positions[:1], nobody, chunk, None)
     _, cache = forward_cached(params, spec.model, tokens[:, None], positions[:, None], attend, cache)
     return Prefix(cache, tokens[length - 1].astype(jnp.int32), start + length - 1)
 

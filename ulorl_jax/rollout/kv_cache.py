@@ -1,7 +1,7 @@
 """Keys and values of the tokens in every slot, kept from one training step to the next.
 
-Floor of a decode step, per layer: read 2 * C * K * d elements of every position up to the longest context, rounded up
-to a stretch; write 2 * C * K * d.
+Floor of a decode step, per layer: read 2 * K * d elements of every position of every context, each rounded up to whole
+blocks; write 2 * C * K * d.
 """
 
 from __future__ import annotations
@@ -12,56 +12,47 @@ import jax
 import jax.numpy as jnp
 
 from ulorl_jax.mesh import Layout
-from ulorl_jax.models.attention import Stretch, blockwise_attention, cached_attention
 from ulorl_jax.models.qwen3 import Attend, Qwen3Config
 from ulorl_jax.rollout.lanes import Chunk, Lanes
-
-BLOCK = 128  # positions of a slot that a chunk looks at together
+from ulorl_jax.rollout.slot_attention import NEW, QUERY, attend_slots, block_size, per_part
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class KVCache:
-    """A dense cache; index w of a slot holds its token at position w.
+    """A dense cache: every slot has room for W positions, in blocks of n, the last of which may reach beyond W.
 
-    It lies in pieces, so that no product needs a part of an array, which XLA would copy first: by layers, all in one
-    where they run in a scan, else one each; and by stretches of positions (`stretches`), of which as many are read as
-    the longest context fills.
+    The layers lie all in one array where they run in a scan, else in one each: a part of an array would be copied
+    before anything is multiplied with it.
 
     Attributes:
-      k: `[n, C, K, d, w]`, by layers and by stretches: keys after norm and rotation; see `cached_attention` for why
-        they lie so.
-      v: `[n, C, K, w, d]`, the same: values.
+      k: `[l, C, B, K, d, n]`: keys after norm and rotation; see `blockwise_attention` for why they lie so.
+      v: `[l, C, B, K, n, d]`: values.
+      width: W, positions that a slot has room for.
     """
 
-    k: tuple[tuple[jax.Array, ...], ...]
-    v: tuple[tuple[jax.Array, ...], ...]
-
-    @property
-    def width(self) -> int:
-        """W, the positions a slot has room for."""
-        return sum(v.shape[3] for v in self.v[0])
+    k: tuple[jax.Array, ...]
+    v: tuple[jax.Array, ...]
+    width: int = dataclasses.field(metadata={"static": True})
 
     def whole(self) -> tuple[jax.Array, jax.Array]:
-        """Keys `[L, C, K, d, W]` and values `[L, C, K, W, d]`: a copy in one piece."""
-        k, v = (
-            jnp.concatenate([jnp.concatenate(pieces, axis=axis) for pieces in layers])
-            for layers, axis in ((self.k, 4), (self.v, 3))
-        )
+        """Keys and values `[L, C, W, K, d]`: a copy, position by position."""
+        k, v = jnp.concatenate(self.k).transpose(0, 1, 2, 5, 3, 4), jnp.concatenate(self.v).swapaxes(3, 4)
+        k, v = (x.reshape(*x.shape[:2], -1, *x.shape[4:])[:, :, : self.width] for x in (k, v))
         return k, v
 
 
-AXES = (None, "slots", "kv_heads", None, None)  # of every piece
+AXES = (None, "slots", None, "kv_heads", None, None)  # of every array
 
 
-def stretches(width: int) -> list[tuple[int, int]]:
-    """Where the positions of a cache are cut, start and end: in quarters, of whole lines of 64; not where it is short.
+def blocks_for(width: int) -> tuple[int, int]:
+    """Blocks of a slot, and positions of a block.
 
     Args:
       width: W, positions of a slot.
     """
-    ends = sorted({min(-(-width * i // 256) * 64, width) for i in (1, 2, 3, 4)})
-    return list(zip([0, *ends], ends, strict=False))
+    size = min(block_size(width), width)
+    return -(-width // size), size
 
 
 def init_cache(config: Qwen3Config, slots: int, width: int, unstacked: bool) -> KVCache:
@@ -78,99 +69,63 @@ def init_cache(config: Qwen3Config, slots: int, width: int, unstacked: bool) -> 
     """
     layers = config.num_hidden_layers
     groups = [1] * layers if unstacked else [layers]
-    heads, dim, cuts = config.num_key_value_heads, config.head_dim, stretches(width)
+    heads, dim, (blocks, size) = config.num_key_value_heads, config.head_dim, blocks_for(width)
 
     def zeros(*shape):
-        return jnp.zeros(shape, config.dtype)
+        return tuple(jnp.zeros((n, slots, blocks, heads, *shape), config.dtype) for n in groups)
 
-    return KVCache(
-        tuple(tuple(zeros(n, slots, heads, dim, end - start) for start, end in cuts) for n in groups),
-        tuple(tuple(zeros(n, slots, heads, end - start, dim) for start, end in cuts) for n in groups),
-    )
+    return KVCache(zeros(dim, size), zeros(size, dim), width)
 
 
 def constrain(cache: KVCache, layout: Layout) -> KVCache:
     """Inside jit: pins where the cache lives."""
-    return jax.tree.map(lambda piece: layout.constrain(piece, *AXES), cache)
+    return jax.tree.map(lambda x: layout.constrain(x, *AXES), cache)
 
 
-def make_attend(lanes: Lanes, positions: jax.Array, decoding: jax.Array, chunk: Chunk | None) -> Attend:
+def make_attend(
+    lanes: Lanes, positions: jax.Array, decoding: jax.Array, chunk: Chunk | None, layout: Layout | None
+) -> Attend:
     """Attention that first writes the new keys and values, then looks at the slots.
 
     Args:
       lanes: shape of the pass.
-      positions: `[C]` i32, of the token that each slot decodes. Only as much of the slots is read as the longest of
-        those that decode has, in whole stretches.
+      positions: `[C]` i32, of the token that each slot decodes.
       decoding: `[C]` bool; what other slots read is nobody's concern.
       chunk: what is computed beside, where lanes has rows.
+      layout: the decoding layout; None: one device.
 
     Returns:
       A function for `qwen3.forward_cached`, of tokens `[T, 1]`. The cache is updated in place: nothing of it is stacked
       or copied out.
     """
-
-    rows, longest = jnp.arange(len(positions)), jnp.max(jnp.where(decoding, positions, 0))
-    if chunk is None:
-        # What is written for a slot that does not decode lies where its next token will, which writes over it.
-        slots, at, unique = rows, positions, True
-    else:
-        slots = lanes.join(
-            jnp.where(decoding, rows, len(rows)), jnp.where(chunk.valid, chunk.slots[:, None], len(rows))
-        )
-        at, unique = lanes.join(positions, chunk.positions), False
-
-    def write(k, v, keys, values, n, cuts):  # [T, K, d]
-        """Each stretch with what is new in it."""
-        how = {"mode": "drop", "unique_indices": unique}
-        inside = [jnp.where((at >= start) & (at < end), at - start, end - start) for start, end in cuts]
-        return (
-            tuple(x.at[n, slots, :, :, i].set(k.astype(x.dtype), **how) for x, i in zip(keys, inside, strict=True)),
-            tuple(x.at[n, slots, :, i].set(v.astype(x.dtype), **how) for x, i in zip(values, inside, strict=True)),
-        )
-
-    def look(q, keys, values, n, cuts):  # [C, H, d]
-        def over(count):
-            def read(q, keys, values):
-                k, v = ([x[n].astype(q.dtype) for x in pieces[:count]] for pieces in (keys, values))
-                return cached_attention(q, k, v, positions[:, None])
-
-            return read
-
-        enough = jnp.searchsorted(jnp.array([end for _, end in cuts]), longest + 1)
-        branches = [over(i + 1) for i in range(len(cuts))]
-        return jax.lax.switch(enough, branches, q[:, None], keys, values)[:, 0]
-
-    def look_back(chunk, q, keys, values, n, cuts):  # [R, n, H, d]
-        def stretch(keys, values, start, end):
-            size = min(BLOCK, end - start)
-
-            def read(first):
-                def of_slot(slot):
-                    k = jax.lax.dynamic_slice(keys, (n, slot, 0, 0, first), (1, 1, *keys.shape[2:4], size))
-                    v = jax.lax.dynamic_slice(
-                        values, (n, slot, 0, first, 0), (1, 1, keys.shape[2], size, keys.shape[3])
-                    )
-                    return k[0, 0].astype(q.dtype), v[0, 0].astype(q.dtype)
-
-                return jax.vmap(of_slot)(chunk.slots)
-
-            return Stretch(start, end - start, size, read)
-
-        pieces = [stretch(*piece) for piece in zip(keys, values, *zip(*cuts, strict=True), strict=True)]
-        return blockwise_attention(q, pieces, chunk.positions)
+    mine = lanes.one_part
 
     def attend(q, k, v, cache, layer):
-        stacked = len(cache.k) == 1
-        group, n = (0, layer) if stacked else (layer, 0)
-        cuts = stretches(cache.width)
-        keys, values = write(k[:, 0], v[:, 0], cache.k[group], cache.v[group], n, cuts)
-        decoded, new = lanes.split(q[:, 0])
-        if lanes.slots:
-            decoded = look(decoded, keys, values, n, cuts)
-        if chunk is not None:
-            new = look_back(chunk, new, keys, values, n, cuts)
-        cache = KVCache(_replaced(cache.k, group, keys), _replaced(cache.v, group, values))
-        return lanes.join(decoded, new)[:, None], cache
+        def local(q, k, v, positions, decoding, chunk, n, keys, values):
+            size, slots = keys.shape[-1], jnp.arange(len(positions))
+            if chunk is None:
+                # What is written for a slot that does not decode lies where its next token will, which writes over it.
+                to, at = slots, positions
+            else:
+                nobody = len(slots)
+                theirs = jnp.where(chunk.valid, chunk.slots[:, None] % len(slots), nobody)
+                to, at = mine.join(jnp.where(decoding, slots, nobody), theirs), mine.join(positions, chunk.positions)
+            how = {"mode": "drop", "unique_indices": chunk is None}
+            keys = keys.at[n, to, at // size, :, :, at % size].set(k[:, 0].astype(keys.dtype), **how)
+            values = values.at[n, to, at // size, :, at % size].set(v[:, 0].astype(values.dtype), **how)
+
+            def read(slots, block):
+                found = (x.at[n, slots, block].get(mode="promise_in_bounds") for x in (keys, values))
+                return tuple(x.astype(q.dtype) for x in found)
+
+            out = attend_slots(mine, q, jnp.where(decoding, positions, 0), chunk, size, read)
+            return out, keys, values
+
+        group, n = (0, layer) if len(cache.k) == 1 else (layer, 0)
+        inputs = (QUERY, NEW, NEW, ("slots",), ("slots",), ("slots",), (), AXES, AXES)
+        arguments = (q, k, v, positions, decoding, chunk, jnp.int32(n), cache.k[group], cache.v[group])
+        out, keys, values = per_part(local, layout, inputs, (QUERY, AXES, AXES))(*arguments)
+        return out, KVCache(_replaced(cache.k, group, keys), _replaced(cache.v, group, values), cache.width)
 
     return attend
 
@@ -199,22 +154,17 @@ def insert(cache: KVCache, prefix: KVCache, slot: jax.Array) -> KVCache:
       slot: `[]` i32.
 
     Returns:
-      The cache; beyond P the slot keeps what it held, which is never attended to.
+      The cache; what the slot held in other blocks than the prefix's it keeps, and nobody ever attends to it.
     """
+    size = cache.k[0].shape[-1]
+    count = -(-prefix.width // size)
+    new = (jnp.pad(x[:, 0], ((0, 0), (0, count * size - prefix.width), (0, 0), (0, 0))) for x in prefix.whole())
+    k, v = (x.reshape(x.shape[0], count, size, *x.shape[2:]).swapaxes(2, 3) for x in new)  # [L, B, K, n, d]
 
-    cuts = stretches(cache.width)
+    def put(into, new):
+        each = into[0].shape[0]
+        return tuple(
+            x.at[:, slot, :count].set(new[i * each : (i + 1) * each].astype(x.dtype)) for i, x in enumerate(into)
+        )
 
-    def put(into, new, axis):
-        new = jnp.concatenate(new, axis=axis)
-
-        def one(piece, start, end):
-            part = jax.lax.slice_in_dim(new, start, min(end, new.shape[axis]), axis=axis).astype(piece.dtype)
-            return jax.lax.dynamic_update_slice(piece, part, (0, slot, 0, 0, 0))
-
-        pairs = zip(into, cuts, strict=True)
-        return tuple(one(piece, start, end) if start < new.shape[axis] else piece for piece, (start, end) in pairs)
-
-    return KVCache(
-        tuple(put(into, new, 4) for into, new in zip(cache.k, prefix.k, strict=True)),
-        tuple(put(into, new, 3) for into, new in zip(cache.v, prefix.v, strict=True)),
-    )
+    return KVCache(put(cache.k, k.swapaxes(3, 4)), put(cache.v, v), cache.width)

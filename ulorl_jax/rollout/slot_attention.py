@@ -1,0 +1,70 @@
+"""Attention of a pass over what the slots hold, for both caches: each part of the mesh reads its own slots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ulorl_jax.mesh import Layout
+from ulorl_jax.models.attention import blockwise_attention
+from ulorl_jax.rollout.lanes import Chunk, Lanes
+
+QUERY, NEW = ("slots", None, "heads", None), ("slots", None, "kv_heads", None)  # axes of q and of k, v
+BLOCK, MOST = 64, 64  # positions that are read together at least; blocks of a slot, for each costs a turn of a loop
+
+
+def block_size(width: int) -> int:
+    """Positions of a slot that are read together, a multiple of `BLOCK`.
+
+    Args:
+      width: W, positions of a slot.
+    """
+    return -(-width // (BLOCK * MOST)) * BLOCK
+
+
+def attend_slots(
+    lanes: Lanes,
+    q: jax.Array,
+    positions: jax.Array,
+    chunk: Chunk | None,
+    block: int,
+    read: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]],
+) -> jax.Array:
+    """A pass's queries over the slots of one part, which hold their keys and values already.
+
+    Args:
+      lanes: shape of the pass, as the part sees it.
+      q: `[T, 1, H, d]`, scaled.
+      positions: `[C]` i32, of the token that each slot decodes; 0 where it decodes none, so that little is read.
+      chunk: what is computed beside, where lanes has rows.
+      block, read: see `blockwise_attention`.
+
+    Returns:
+      `[T, 1, H, d]`.
+    """
+    decoded, new = lanes.split(q[:, 0])
+    if lanes.slots:
+        every = jnp.arange(len(positions))
+        decoded = blockwise_attention(decoded[:, None], every, positions[:, None], block, read)[:, 0]
+    if chunk is not None:
+        new = blockwise_attention(new, chunk.slots % len(positions), chunk.positions, block, read)
+    return lanes.join(decoded, new)[:, None]
+
+
+def per_part(function: Callable[..., Any], layout: Layout | None, inputs, outputs) -> Callable[..., Any]:
+    """`function` of the arrays that each part of the mesh holds.
+
+    Args:
+      function: of arrays.
+      layout: the decoding layout; None: one device.
+      inputs: of each argument its logical axes; None: no array.
+      outputs: of each result, likewise.
+    """
+    if layout is None:
+        return function
+    spec = [None if axes is None else layout.sharding(*axes).spec for axes in (*inputs, *outputs)]
+    given, made = tuple(spec[: len(inputs)]), tuple(spec[len(inputs) :])
+    return jax.shard_map(function, mesh=layout.mesh, in_specs=given, out_specs=made, check_vma=False)
