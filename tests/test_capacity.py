@@ -76,8 +76,8 @@ def test_a_run_that_fills_its_devices_starts_and_one_byte_less_refuses_it_with_t
 
 
 def test_a_v5e_is_refused_30b_without_pages_and_is_told_the_size_of_the_cache():
-    with pytest.raises(ValueError, match="which has 15.75 GiB, by hand count of KV cache 48.73"):
-        check_memory(memory_terms(ON_256), CHIPS["v5e"].memory)  # 1,024 x 63 blocks of 2,112 x 96 KiB / 256
+    with pytest.raises(ValueError, match="which has 15.75 GiB, by hand count of KV cache 48.38"):
+        check_memory(memory_terms(ON_256), CHIPS["v5e"].memory)  # 1,024 x 132,096 x 96 KiB / 256
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_a_run_whose_devices_run_out_of_memory_ends_with_one_error_and_its_large
     error = str(caught.value)
     assert error.startswith("error: the devices ran out of memory during decoding (") and "\n" not in error
     assert "Out of memory allocating" in error
-    # 2 x 65,536 slots x 2 heads x 1,048,584 tokens in 64 blocks x 4,096, float32, on eight devices
-    cache = 2 * 2**16 * 2 * (64 * 16_448) * 4096 * 4 / 8
+    # 2 x 65,536 slots x 2 heads x 1,048,584 tokens x 4,096, float32, on eight devices
+    cache = 2 * 2**16 * 2 * (2**20 + 8) * 4096 * 4 / 8
     assert f"by hand count each holds KV cache {cache / GIB:,.2f}" in error and "GiB of arguments" in error
     assert "The largest is KV cache: fewer rollout.pages.count (or rollout.slots" in error
     assert isinstance(caught.value.__context__.__cause__, jax.errors.JaxRuntimeError)

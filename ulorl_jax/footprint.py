@@ -176,9 +176,8 @@ def _verifier_terms(
 
 
 def _dense_cache(model: Qwen3Config, slots: int, width: int) -> tuple[int, ...]:
-    """Keys and values of both kinds, dims as `kv_cache.AXES` has them."""
-    blocks, size = kv_cache.blocks_for(width)
-    return 2 * model.num_hidden_layers, slots, blocks, model.num_key_value_heads, size, model.head_dim
+    """Keys and values, dims as `kv_cache.AXES` has them, but for what the last block has beyond the width."""
+    return 2 * model.num_hidden_layers, slots, 1, model.num_key_value_heads, width, model.head_dim
 
 
 def held(terms: Sequence[Term], program: str) -> dict[str, float]:

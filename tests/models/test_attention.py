@@ -37,12 +37,12 @@ def over_cache(q, k, v, positions, block=4, slots=None):
     """`blockwise_attention` over keys and values [C, W, K, d] of arrays as they are, W a multiple of the block."""
 
     def read(slots, i):
-        pieces = (jax.lax.dynamic_slice_in_dim(x[slots], i * block, block, axis=1) for x in map(jnp.asarray, (k, v)))
-        keys, values = pieces
+        held = (jnp.asarray(x)[slots] for x in (k, v))
+        keys, values = (jax.lax.dynamic_slice_in_dim(x, i * block, block, axis=1) for x in held)
         return keys.transpose(0, 2, 3, 1), values.swapaxes(1, 2)
 
-    slots = jnp.arange(len(q)) if slots is None else jnp.asarray(slots)
-    return blockwise_attention(jnp.asarray(q), slots, jnp.asarray(positions), block, read)
+    slots = None if slots is None else jnp.asarray(slots)
+    return blockwise_attention(jnp.asarray(q), slots, jnp.asarray(positions), k.shape[1] // block, block, read)
 
 
 @pytest.mark.parametrize("block", [1, 3, 4, 12])
@@ -103,7 +103,7 @@ def test_a_context_is_read_on_only_until_half_of_those_that_are_read_are_complet
         return jnp.zeros((len(slots), K, D, 4)), jnp.zeros((len(slots), K, 4, D))
 
     q = jnp.ones((7, 1, H, D))
-    blockwise_attention(q, jnp.arange(7), jnp.array(LENGTHS)[:, None] - 1, 4, read)  # 10, 10, 5, 3, 1, 1, 1 blocks
+    blockwise_attention(q, None, jnp.array(LENGTHS)[:, None] - 1, 10, 4, read)  # 10, 10, 5, 3, 1, 1, 1 blocks
     jax.effects_barrier()
     wanted = [(7, 0), (4, 1), (4, 2), (4, 3), (4, 4), *((2, i) for i in range(5, 10))]
     assert sorted(reads, key=lambda pair: pair[1]) == wanted

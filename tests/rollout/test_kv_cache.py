@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from tests.tiny import make_config
-from ulorl_jax.rollout.kv_cache import blocks_for, init_cache, insert, make_attend
+from ulorl_jax.rollout.kv_cache import init_cache, insert, make_attend
 from ulorl_jax.rollout.lanes import Chunk, Lanes
+from ulorl_jax.rollout.slot_attention import blocks_for
 
 CONFIG = make_config()
-SLOTS, WIDTH = 3, 300  # five blocks of 64
+SLOTS, WIDTH = 3, 300  # five blocks of 64 on a CPU, one elsewhere
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["unstacked", "stacked"])
+@pytest.fixture(scope="module", params=[True, False], ids=["as on a CPU", "as elsewhere"])
 def cache(request):
     rng = np.random.default_rng(0)
     empty = init_cache(CONFIG, SLOTS, WIDTH, request.param)
@@ -64,7 +65,8 @@ def test_a_chunk_sees_its_context_in_all_blocks_and_itself(cache):
 def test_a_prefix_is_put_in_whatever_its_blocks_are(cache, width):
     prefix = init_cache(CONFIG, 1, width, len(cache.k) > 1)
     prefix = jax.tree.map(lambda piece: piece + jnp.arange(piece.size).reshape(piece.shape), prefix)
-    touched = -(-width // 64) * 64
+    size = cache.k[0].shape[-1]
+    touched = -(-width // size) * size
     for one, old, new in zip(prefix.whole(), cache.whole(), insert(cache, prefix, jnp.int32(2)).whole(), strict=True):
         np.testing.assert_array_equal(new[:, 2, :width], one[:, 0])
         np.testing.assert_array_equal(new[:, 2, touched:], old[:, 2, touched:])
@@ -74,5 +76,12 @@ def test_a_prefix_is_put_in_whatever_its_blocks_are(cache, width):
 @pytest.mark.parametrize(
     ("width", "wanted"), [(20, (1, 20)), (64, (1, 64)), (300, (5, 64)), (4096, (64, 64)), (131_072, (64, 2048))]
 )
-def test_a_slot_has_at_most_64_blocks_of_64_positions_or_more(width, wanted):
-    assert blocks_for(width) == wanted
+def test_on_a_cpu_a_slot_has_at_most_64_blocks_of_64_positions_or_more(width, wanted):
+    assert blocks_for(width, on_cpu=True) == wanted
+
+
+@pytest.mark.parametrize(
+    ("width", "wanted"), [(1000, (1, 1000)), (4160, (5, 832)), (5000, (5, 1024)), (132_096, (129, 1024))]
+)
+def test_elsewhere_a_slot_has_blocks_of_1024_positions_at_most(width, wanted):
+    assert blocks_for(width, on_cpu=False) == wanted

@@ -4,8 +4,8 @@ Queries `[B, T, H, d]` come already scaled by d ** -0.5; K key heads each serve 
 query heads. Softmax is in fp32 whatever the inputs are.
 """
 
-import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,10 +32,11 @@ def packed_attention(q: jax.Array, k: jax.Array, v: jax.Array, sample_ids: jax.A
 
 def blockwise_attention(
     q: jax.Array,
-    slots: jax.Array,
+    slots: jax.Array | None,
     positions: jax.Array,
-    block: int,
-    read: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]],
+    blocks: int,
+    size: int,
+    read: Callable[[Any, Any], tuple[jax.Array, jax.Array]],
 ) -> jax.Array:
     """Attention of new tokens over caches that hold their own keys and values already, read block by block.
 
@@ -43,15 +44,16 @@ def blockwise_attention(
     of those that are read is complete, only the other half is read on. Each is so summed up alone and in its own
     order: its result does not depend, to the last bit, on whose contexts are read beside it.
 
-    Floor: 2 * K * d elements of every position, a context rounded up to whole blocks. Read beyond that: up to one
-    context more for each that still goes on, half of them on average.
+    Floor: 2 * K * d elements of every position, a context rounded up to whole blocks. Less than twice as much is read
+    until an eighth of the contexts is left, and for these up to as much as for the longest.
 
     Args:
       q: `[B, T, H, d]`, scaled; T = 1 when decoding.
-      slots: `[B]` i32, whose context each row of queries looks at.
+      slots: `[B]` i32, whose context each row of queries looks at; None: row b at that of slot b, of B slots.
       positions: `[B, T]` i32, position of each query; it sees what lies at its position and before.
-      block: n, positions that are read together.
-      read: of some slots `[b]` i32 and which block of them, `[]` i32: its keys `[b, K, d, n]` and values
+      blocks: of a slot, at most.
+      size: n, positions of a block, which are read together.
+      read: of some slots (`[b]` i32, or a slice of all) and which block of them: its keys `[b, K, d, n]` and values
         `[b, K, n, d]`. Keys lie so that both products multiply plain matrices; XLA's CPU backend takes twice as long
         where one is transposed.
 
@@ -59,18 +61,23 @@ def blockwise_attention(
       `[B, T, H, d]`.
     """
     batch, length, heads, head_dim = q.shape
-    blocks = jnp.max(positions, axis=1) // block + 1
-    order = jnp.argsort(-blocks, stable=True)
-    q, slots, positions, blocks = (x[order] for x in (q, slots, positions, blocks))
-    kv_heads = jax.eval_shape(read, slots, jnp.int32(0))[0].shape[1]
+    filled = jnp.max(positions, axis=1) // size + 1
+    order = jnp.argsort(-filled, stable=True)
+    if blocks == 1:  # all as they lie: nothing is copied
+        whose: Any = slice(None) if slots is None else slots
+    else:
+        filled, q, positions = filled[order], q[order], positions[order]
+        whose = order if slots is None else slots[order]
+    kv_heads = jax.eval_shape(lambda: read(whose, 0))[0].shape[1]
     shape = (batch, kv_heads, heads // kv_heads, length)
     rows = q.reshape(batch, length, kv_heads, -1, head_dim).transpose(0, 2, 3, 1, 4).reshape(*shape[:2], -1, head_dim)
 
-    def step(count, carry):
-        i, top, total, out = carry
-        k, v = read(slots[:count], i)
+    def add_block(i, some, sums):
+        """The softmax's sums so far of the first rows, with block i of their slots in them."""
+        (k, v), (top, total, out) = read(some, i), sums
+        count = len(top)
         scores = _product(rows[:count], k, preferred_element_type=jnp.float32).reshape(*top.shape, -1)
-        visible = i * block + jnp.arange(block) <= positions[:count, :, None]
+        visible = i * size + jnp.arange(size) <= positions[:count, :, None]
         scores = jnp.where(visible[:, None, None], scores, MASKED)
         higher = jnp.maximum(top, jnp.max(scores, axis=-1))
         # Block 0 holds a visible position of every query: from there on `higher` is finite and MASKED weighs 0.
@@ -78,28 +85,32 @@ def blockwise_attention(
         fade = jnp.exp(top - higher)
         flat = weights.astype(v.dtype).reshape(count, kv_heads, rows.shape[2], -1)
         new = _product(flat, v, preferred_element_type=jnp.float32).reshape(out.shape)
-        return i + 1, higher, total * fade + jnp.sum(weights, axis=-1), out * fade[..., None] + new
+        return higher, total * fade + jnp.sum(weights, axis=-1), out * fade[..., None] + new
 
     zeros = jnp.zeros(shape, jnp.float32)
-    carry = jnp.int32(0), zeros + MASKED, zeros, jnp.zeros((*shape, head_dim), jnp.float32)
-    complete: list[jax.Array] = []
-    counts = _halves(batch)
-    for count, fewer in zip(counts, [*counts[1:], 0], strict=True):
-        # The context at `fewer` is the longest of those that are not read on.
-        i, *sums = jax.lax.while_loop(
-            lambda carry, fewer=fewer: carry[0] < blocks[fewer], functools.partial(step, count), carry
-        )
-        _, total, out = (x[fewer:] for x in sums)
-        complete.append(out / total[..., None])
-        carry = i, *(x[:fewer] for x in sums)
-    out = jnp.concatenate(complete[::-1]).transpose(0, 3, 1, 2, 4).reshape(q.shape)
-    return out[jnp.argsort(order)].astype(q.dtype)
+    sums = zeros + MASKED, zeros, jnp.zeros((*shape, head_dim), jnp.float32)
+    if blocks == 1:
+        complete = [add_block(0, whose, sums)]
+    else:
+        i, complete, counts = jnp.int32(0), [], _halves(batch)
+        for count, fewer in zip(counts, [*counts[1:], 0], strict=True):
+            # The context at `fewer` is the longest of those that are not read on.
+            i, sums = jax.lax.while_loop(
+                lambda carry, fewer=fewer: carry[0] < filled[fewer],
+                lambda carry, some=whose[:count]: (carry[0] + 1, add_block(carry[0], some, carry[1])),
+                (i, sums),
+            )
+            complete.insert(0, jax.tree.map(lambda x, fewer=fewer: x[fewer:], sums))
+            sums = jax.tree.map(lambda x, fewer=fewer: x[:fewer], sums)
+    out = jnp.concatenate([out / total[..., None] for _, total, out in complete])
+    out = out.transpose(0, 3, 1, 2, 4).reshape(q.shape).astype(q.dtype)
+    return out if blocks == 1 else out[jnp.argsort(order)]
 
 
 def _halves(count: int) -> list[int]:
-    """A number, half of it, and so on to 1; at most six, as each is a loop to compile."""
+    """A number, half of it, and so on to 1; at most four, for each is a loop to compile and to end."""
     found = [count]
-    while found[-1] > 1 and len(found) < 6:
+    while found[-1] > 1 and len(found) < 4:
         found.append(-(-found[-1] // 2))
     return found
 

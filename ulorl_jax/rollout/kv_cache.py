@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from ulorl_jax.mesh import Layout
 from ulorl_jax.models.qwen3 import Attend, Qwen3Config
 from ulorl_jax.rollout.lanes import Chunk, Lanes
-from ulorl_jax.rollout.slot_attention import NEW, QUERY, attend_slots, block_size, per_part
+from ulorl_jax.rollout.slot_attention import NEW, QUERY, attend_slots, blocks_for, per_part
 
 
 @jax.tree_util.register_dataclass
@@ -45,16 +45,6 @@ class KVCache:
 AXES = (None, "slots", None, "kv_heads", None, None)  # of every array
 
 
-def blocks_for(width: int) -> tuple[int, int]:
-    """Blocks of a slot, and positions of a block.
-
-    Args:
-      width: W, positions of a slot.
-    """
-    size = min(block_size(width), width)
-    return -(-width // size), size
-
-
 def init_cache(config: Qwen3Config, slots: int, width: int, unstacked: bool) -> KVCache:
     """An empty cache.
 
@@ -62,14 +52,14 @@ def init_cache(config: Qwen3Config, slots: int, width: int, unstacked: bool) -> 
       config: the network's shape.
       slots: C.
       width: W, positions per slot.
-      unstacked: whether the layers are, see `qwen3_params.unstack_layers`.
+      unstacked: whether the layers are, see `qwen3_params.unstack_layers`: on a CPU.
 
     Returns:
       Zeros; what a slot's length does not cover is never attended to.
     """
     layers = config.num_hidden_layers
     groups = [1] * layers if unstacked else [layers]
-    heads, dim, (blocks, size) = config.num_key_value_heads, config.head_dim, blocks_for(width)
+    heads, dim, (blocks, size) = config.num_key_value_heads, config.head_dim, blocks_for(width, unstacked)
 
     def zeros(*shape):
         return tuple(jnp.zeros((n, slots, blocks, heads, *shape), config.dtype) for n in groups)
@@ -102,7 +92,7 @@ def make_attend(
 
     def attend(q, k, v, cache, layer):
         def local(q, k, v, positions, decoding, chunk, n, keys, values):
-            size, slots = keys.shape[-1], jnp.arange(len(positions))
+            blocks, size, slots = keys.shape[2], keys.shape[-1], jnp.arange(len(positions))
             if chunk is None:
                 # What is written for a slot that does not decode lies where its next token will, which writes over it.
                 to, at = slots, positions
@@ -118,7 +108,7 @@ def make_attend(
                 found = (x.at[n, slots, block].get(mode="promise_in_bounds") for x in (keys, values))
                 return tuple(x.astype(q.dtype) for x in found)
 
-            out = attend_slots(mine, q, jnp.where(decoding, positions, 0), chunk, size, read)
+            out = attend_slots(mine, q, jnp.where(decoding, positions, 0), chunk, (blocks, size), read)
             return out, keys, values
 
         group, n = (0, layer) if len(cache.k) == 1 else (layer, 0)

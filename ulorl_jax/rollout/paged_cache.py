@@ -24,7 +24,7 @@ from ulorl_jax.models.qwen3 import Attend, Qwen3Config
 from ulorl_jax.rollout.kv_cache import KVCache
 from ulorl_jax.rollout.lanes import Chunk, Lanes
 from ulorl_jax.rollout.pages import INT8, PageSettings
-from ulorl_jax.rollout.slot_attention import NEW, QUERY, attend_slots, block_size, per_part
+from ulorl_jax.rollout.slot_attention import NEW, QUERY, attend_slots, blocks_for, per_part
 from ulorl_jax.rollout.tpu_attention import kernel_applies, kernel_attention, make_sequences
 
 
@@ -114,14 +114,15 @@ def make_attend(lanes: Lanes, positions: jax.Array, decoding: jax.Array, chunk: 
                 sequences = make_sequences(mine, positions, chunk, table, none, layer)
                 return kernel_attention(q[:, 0], pages[0], sequences)[:, None], pages, scales
 
-            count = max(block_size(table.shape[1] * size) // size, 1)
+            on_cpu = layout.mesh.devices.flat[0].platform == "cpu"
+            count = -(-blocks_for(table.shape[1] * size, on_cpu)[1] // size)  # pages of a block
             table = jnp.pad(table, ((0, 0), (0, -table.shape[1] % count)), constant_values=none)
 
             def read(slots, block):
                 numbers = jax.lax.dynamic_slice_in_dim(table, block * count, count, axis=1)[slots]
                 return _read(pages, scales, (0, layer, numbers), q.dtype)
 
-            return attend_slots(mine, q, positions, chunk, count * size, read), pages, scales
+            return attend_slots(mine, q, positions, chunk, (table.shape[1] // count, count * size), read), pages, scales
 
         pool = (AXES, None if cache.scales is None else _SCALES)
         arguments = (q, k, v, positions, decoding, chunk, layer, cache.pages, cache.scales, cache.table)

@@ -6,23 +6,31 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from ulorl_jax.mesh import Layout
 from ulorl_jax.models.attention import blockwise_attention
 from ulorl_jax.rollout.lanes import Chunk, Lanes
 
 QUERY, NEW = ("slots", None, "heads", None), ("slots", None, "kv_heads", None)  # axes of q and of k, v
-BLOCK, MOST = 64, 64  # positions that are read together at least; blocks of a slot, for each costs a turn of a loop
+LINE, FEW, MANY = 64, 64, 1024  # positions
 
 
-def block_size(width: int) -> int:
-    """Positions of a slot that are read together, a multiple of `BLOCK`.
+def blocks_for(width: int, on_cpu: bool) -> tuple[int, int]:
+    """Blocks of a slot and positions of a block, which are read together.
+
+    Each block costs a turn of a loop: next to nothing on a CPU, several launches of kernels on a GPU. So they are small
+    on the one, though no slot has more than 64 of them, and large on others.
 
     Args:
       width: W, positions of a slot.
+      on_cpu: where they are read.
+
+    Returns:
+      So many, and a multiple of 64 where there is more than one.
     """
-    return -(-width // (BLOCK * MOST)) * BLOCK
+    blocks = min(-(-width // FEW), 64) if on_cpu else -(-width // MANY)
+    size = -(-width // (blocks * LINE)) * LINE if blocks > 1 else width
+    return -(-width // size), size
 
 
 def attend_slots(
@@ -30,8 +38,8 @@ def attend_slots(
     q: jax.Array,
     positions: jax.Array,
     chunk: Chunk | None,
-    block: int,
-    read: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]],
+    blocks: tuple[int, int],
+    read: Callable[[Any, Any], tuple[jax.Array, jax.Array]],
 ) -> jax.Array:
     """A pass's queries over the slots of one part, which hold their keys and values already.
 
@@ -40,17 +48,17 @@ def attend_slots(
       q: `[T, 1, H, d]`, scaled.
       positions: `[C]` i32, of the token that each slot decodes; 0 where it decodes none, so that little is read.
       chunk: what is computed beside, where lanes has rows.
-      block, read: see `blockwise_attention`.
+      blocks: of `blocks_for`.
+      read: see `blockwise_attention`.
 
     Returns:
       `[T, 1, H, d]`.
     """
     decoded, new = lanes.split(q[:, 0])
     if lanes.slots:
-        every = jnp.arange(len(positions))
-        decoded = blockwise_attention(decoded[:, None], every, positions[:, None], block, read)[:, 0]
+        decoded = blockwise_attention(decoded[:, None], None, positions[:, None], *blocks, read)[:, 0]
     if chunk is not None:
-        new = blockwise_attention(new, chunk.slots % len(positions), chunk.positions, block, read)
+        new = blockwise_attention(new, chunk.slots % len(positions), chunk.positions, *blocks, read)
     return lanes.join(decoded, new)[:, None]
 
 
