@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.tiny import make_config, make_layout
+from ulorl_jax.rollout import kv_cache
 from ulorl_jax.rollout.kv_cache import KVCache
 from ulorl_jax.rollout.lanes import Chunk, Lanes
 from ulorl_jax.rollout.paged_cache import init_cache, insert, make_attend, quantize
@@ -56,6 +57,22 @@ def test_a_token_sees_its_slots_context_and_itself(filled):
             weights = np.exp(keys @ q[slot, 0, head])
             wanted = weights @ values / weights.sum()
             np.testing.assert_allclose(out[slot, 0, head], wanted, atol=1e-5 if cache.scales is None else 0.15)
+
+
+def test_contexts_of_many_blocks_in_pages_give_what_the_dense_cache_gives_at_once():
+    layout, width, size = make_layout("decoding"), 300, 16
+    paged = init_cache(CONFIG, C, width, PageSettings(57, size), 1)
+    dense = kv_cache.init_cache(CONFIG, C, width, unstacked=False)
+    assert dense.k[0].shape[2] == 1, "one block"
+    for slot, pages in enumerate(np.random.default_rng(9).permutation(57).reshape(C, 19)):
+        k, v = normal(10 + slot, LAYERS, 1, 1, K, D, width), normal(20 + slot, LAYERS, 1, 1, K, width, D)
+        prefix = KVCache((k,), (v,), width)
+        paged = insert(paged, prefix, jnp.int32(slot), jnp.asarray(pages, jnp.int32), layout)
+        dense = kv_cache.insert(dense, prefix, jnp.int32(slot))
+    positions, everybody = jnp.array([70, 299, 5]), jnp.ones(C, bool)
+    q, k, v, out, _ = attend(layout, paged, positions, everybody)
+    wanted, _ = kv_cache.make_attend(Lanes(1, C), positions, everybody, None, None)(q, k, v, dense, LAYER)
+    np.testing.assert_allclose(out, wanted, atol=1e-5)
 
 
 def by_the_kernels_reference(lanes, q, cache, positions, chunk=None):
