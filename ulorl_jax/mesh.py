@@ -143,6 +143,11 @@ class Layout:
                 )
         return NamedSharding(self.mesh, PartitionSpec(*(names or None for names in spec)))
 
+    @property
+    def platform(self) -> str:
+        """What the devices are: "cpu", "gpu" or "tpu"."""
+        return self.mesh.devices.flat[0].platform
+
     def names(self, axis: str | None) -> tuple[str, ...]:
         """The mesh axes over which a dim with this logical axis is split."""
         return self.table.get(axis, ()) if axis else ()

@@ -69,8 +69,7 @@ def test_block_by_block_some_of_the_queries_in_another_order_get_what_is_theirs(
 
 def test_on_a_gpu_long_rows_go_in_larger_blocks_that_lower_for_it_and_give_what_plain_attention_gives():
     # What it asks of a layout, with a GPU that is not there.
-    gpu = types.SimpleNamespace(mesh=types.SimpleNamespace(devices=np.array([types.SimpleNamespace(platform="gpu")]),
-                                                           size=1), ways=lambda axis: 1)  # fmt: skip
+    gpu = types.SimpleNamespace(platform="gpu", mesh=types.SimpleNamespace(size=1), ways=lambda axis: 1)
     rows = make_rows(1152, 8, 3, rows=1)
     assert_like_plain(lambda q, k, v, index, ids: attend_packed(q, k, v, ids, gpu), *rows)
 

@@ -77,7 +77,7 @@ def column_parallel(
 
 
 def _rows_to_columns(x, w, axis, layout):
-    shared, on_tpu = layout.shared(axis), layout.mesh.devices.flat[0].platform == "tpu"
+    shared, on_tpu = layout.shared(axis), layout.platform == "tpu"
     if not shared and not on_tpu:
         return linear(x, w)
 

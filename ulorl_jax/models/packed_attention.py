@@ -47,7 +47,7 @@ def attend_packed(
     """
     # Padding lies at the end: a last sample of its own there keeps ids from falling, see `visible_blocks`.
     sample_ids = jnp.where(sample_ids == 0, jnp.iinfo(jnp.int32).max, sample_ids)
-    length, platform = q.shape[1], "cpu" if layout is None else layout.mesh.devices.flat[0].platform
+    length, platform = q.shape[1], "cpu" if layout is None else layout.platform
     split = layout is not None and layout.ways("tokens") > 1
     if length <= PLAIN and not split:
         local = lambda q, k, v, index, ids: packed_attention(q, k, v, ids)  # noqa: E731 (one of three)

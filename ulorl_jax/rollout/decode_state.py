@@ -122,4 +122,4 @@ class EngineSpec:
     @property
     def unstacked(self) -> bool:
         """Whether the layers run one by one and not in a scan: see `qwen3_params.unstack_layers`."""
-        return self.layout.mesh.devices.flat[0].platform == "cpu"
+        return self.layout.platform == "cpu"

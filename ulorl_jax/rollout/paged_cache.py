@@ -114,7 +114,7 @@ def make_attend(lanes: Lanes, positions: jax.Array, decoding: jax.Array, chunk: 
                 sequences = make_sequences(mine, positions, chunk, table, none, layer)
                 return kernel_attention(q[:, 0], pages[0], sequences)[:, None], pages, scales
 
-            on_cpu = layout.mesh.devices.flat[0].platform == "cpu"
+            on_cpu = layout.platform == "cpu"
             count = -(-blocks_for(table.shape[1] * size, on_cpu)[1] // size)  # pages of a block
             table = jnp.pad(table, ((0, 0), (0, -table.shape[1] % count)), constant_values=none)
 

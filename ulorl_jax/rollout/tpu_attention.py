@@ -43,7 +43,7 @@ def kernel_applies(layout: Layout, pages: jax.Array, scales: jax.Array | None) -
       pages: `[..., d]`.
       scales: the kernel knows one for all keys, not one for each token and head: with scales it does not apply.
     """
-    on_tpu = layout.mesh.devices.flat[0].platform == "tpu"
+    on_tpu = layout.platform == "tpu"
     return on_tpu and scales is None and pages.shape[-1] % HEAD_DIM == 0
 
 
