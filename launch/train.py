@@ -40,7 +40,8 @@ def main(argv: list[str]) -> None:
     resolved = CONFIG.value.to_dict()
     # Heavy imports after the flags are parsed: a typo is answered at once.
     with errors_for_people():
-        from ulorl_jax.processes import is_first, joined
+        from ulorl_jax.joining import joined
+        from ulorl_jax.processes import is_first
         from ulorl_jax.settings import Settings
 
         settings = Settings.from_dict(resolved)

@@ -59,8 +59,12 @@ def start_run(workdir: pathlib.Path, overrides: dict, count: int) -> Several:
 def start_program(folder: pathlib.Path, program: str, count: int) -> Several:
     """A few lines of Python in so many processes that have joined; `index` is which of them one is,
     and `sys.argv[4]` the folder's path."""
-    lines = ["import os, sys, time, jax, numpy as np", "from ulorl_jax import processes", "index = int(sys.argv[1])"]
-    lines += ["with processes.joined(sys.argv[2], index, sys.argv[3]):"]
+    lines = [
+        "import os, sys, time, jax, numpy as np",
+        "from ulorl_jax import joining, processes",
+        "index = int(sys.argv[1])",
+    ]
+    lines += ["with joining.joined(sys.argv[2], index, sys.argv[3]):"]
     lines += ["    " + line for line in program.strip().splitlines()]
     where = [str(count), f"localhost:{free_port()}", str(folder)]
     return start(folder, [[sys.executable, "-uc", "\n".join(lines), str(i), *where] for i in range(count)])

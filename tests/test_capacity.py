@@ -21,10 +21,10 @@ from ulorl_jax.capacity import (
 )
 from ulorl_jax.compiled import Memory, is_out_of_memory
 from ulorl_jax.footprint import GIB, PHASES, describe, memory_terms
+from ulorl_jax.joining import may_be_of_another
 from ulorl_jax.loop import run
 from ulorl_jax.mesh import make_mesh
 from ulorl_jax.parts import make_parts
-from ulorl_jax.processes import may_be_of_another
 from ulorl_jax.roofline import CHIPS
 from ulorl_jax.settings import Settings, on_devices
 

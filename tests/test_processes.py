@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from tests import runs, several
-from ulorl_jax.processes import gather, joined, may_be_of_another, put, to_host
+from ulorl_jax.joining import joined, may_be_of_another
+from ulorl_jax.processes import gather, put, to_host
 
 pytestmark = pytest.mark.slow
 

@@ -20,6 +20,7 @@ from ulorl_jax.rewards import Cached, Dealt, FirstThen, Judge
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.rollout.segments import KEEP, SegmentSettings
+from ulorl_jax.section_checks import check_asking
 from ulorl_jax.sections import (
     AskingSettings,
     FileSettings,
@@ -27,7 +28,6 @@ from ulorl_jax.sections import (
     PromptSettings,
     TokenizerSettings,
     VerifySettings,
-    check_asking,
 )
 from ulorl_jax.typed import choose
 from ulorl_jax.types import PyTree

@@ -15,6 +15,7 @@ from ulorl_jax.mesh import TRAINING, mesh_sizes
 from ulorl_jax.models.qwen3 import Qwen3Config
 from ulorl_jax.rollout.pages import DTYPES
 from ulorl_jax.rollout.segments import KEEP, RECOMPUTE, REFILLS, STEP
+from ulorl_jax.section_checks import check_experts, check_optimizer, check_prompt, check_verify
 from ulorl_jax.sections import (
     CheckpointSettings,
     DataSettings,
@@ -27,10 +28,6 @@ from ulorl_jax.sections import (
     TrainingMeshSettings,
     TrainSettings,
     WarmStartSettings,
-    check_experts,
-    check_optimizer,
-    check_prompt,
-    check_verify,
 )
 from ulorl_jax.train.state import OptimizerSettings
 from ulorl_jax.typed import build, demand, demand_least

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ulorl_jax.models.attention import blockwise_attention, packed_attention
+from ulorl_jax.models.attention import Blocks, blockwise_attention, packed_attention
 
 H, K, D = 4, 2, 8
 
@@ -33,7 +33,7 @@ def test_packed_tokens_see_earlier_tokens_of_their_own_sample_only():
     np.testing.assert_allclose(packed_attention(q, k, v, jnp.asarray(ids)), by_loops(q, k, v, visible), atol=1e-5)
 
 
-def over_cache(q, k, v, positions, block=4, slots=None):
+def over_cache(q, k, v, positions, block=4, slots=None, apart=False):
     """`blockwise_attention` over keys and values [C, W, K, d] of arrays as they are, W a multiple of the block."""
 
     def read(slots, i):
@@ -42,15 +42,16 @@ def over_cache(q, k, v, positions, block=4, slots=None):
         return keys.transpose(0, 2, 3, 1), values.swapaxes(1, 2)
 
     slots = None if slots is None else jnp.asarray(slots)
-    return blockwise_attention(jnp.asarray(q), slots, jnp.asarray(positions), k.shape[1] // block, block, read)
+    blocks = Blocks(k.shape[1] // block, block, apart, read)
+    return blockwise_attention(jnp.asarray(q), slots, jnp.asarray(positions), blocks)
 
 
-@pytest.mark.parametrize("block", [1, 3, 4, 12])
-def test_over_a_cache_a_token_sees_what_lies_at_or_before_its_position(block):
+@pytest.mark.parametrize(("block", "apart"), [(1, False), (3, False), (3, True), (4, False), (12, True)])
+def test_over_a_cache_a_token_sees_what_lies_at_or_before_its_position(block, apart):
     q, k, v = arrays(1, (5, 2, H, D), (6, 12, K, D), (6, 12, K, D))
     positions, slots = np.array([[0, 1], [3, 4], [10, 11], [2, 3], [7, 8]]), np.array([5, 0, 3, 1, 2])
     visible = np.arange(12) <= positions[:, :, None]
-    got = over_cache(q, k, v, positions, block, slots)
+    got = over_cache(q, k, v, positions, block, slots, apart)
     np.testing.assert_allclose(got, by_loops(q, k[slots], v[slots], visible), atol=1e-5)
 
 
@@ -78,21 +79,24 @@ def test_scores_a_thousand_apart_stay_finite_in_bfloat16():
 LENGTHS = [3, 40, 1, 17, 9, 40, 2]
 
 
-def test_what_a_row_sees_does_not_depend_to_the_last_bit_on_whose_contexts_are_read_beside_it():
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_a_row_sees_does_not_depend_to_the_last_bit_on_whose_contexts_are_read_beside_it(apart):
     q, k, v = arrays(5, (7, 1, H, D), (7, 40, K, D), (7, 40, K, D))
     positions = np.array(LENGTHS)[:, None] - 1
-    together = over_cache(q, k, v, positions)
+    together = over_cache(q, k, v, positions, apart=apart)
     for row in range(7):
         some = [row, (row + 1) % 7]
-        np.testing.assert_array_equal(over_cache(q[some], k[some], v[some], positions[some])[0], together[row])
+        alone = over_cache(q[some], k[some], v[some], positions[some], apart=apart)[0]
+        np.testing.assert_array_equal(alone, together[row])
 
 
-def test_a_block_beyond_the_longest_context_is_never_read():
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_block_beyond_the_longest_context_is_never_read(apart):
     q, k, v = arrays(6, (2, 1, H, D), (2, 12, K, D), (2, 12, K, D))
     positions = jnp.array([[2], [7]])
-    wanted = over_cache(q, k, v, positions, 1)
+    wanted = over_cache(q, k, v, positions, 1, apart=apart)
     k[:, 8:], v[:, 8:] = np.nan, np.nan  # NaN times a weight of 0 would be NaN
-    np.testing.assert_array_equal(over_cache(q, k, v, positions, 1), wanted)
+    np.testing.assert_array_equal(over_cache(q, k, v, positions, 1, apart=apart), wanted)
 
 
 def test_a_context_is_read_on_only_until_half_of_those_that_are_read_are_complete():
@@ -103,7 +107,9 @@ def test_a_context_is_read_on_only_until_half_of_those_that_are_read_are_complet
         return jnp.zeros((len(slots), K, D, 4)), jnp.zeros((len(slots), K, 4, D))
 
     q = jnp.ones((7, 1, H, D))
-    blockwise_attention(q, None, jnp.array(LENGTHS)[:, None] - 1, 10, 4, read)  # 10, 10, 5, 3, 1, 1, 1 blocks
+    blockwise_attention(
+        q, None, jnp.array(LENGTHS)[:, None] - 1, Blocks(10, 4, False, read)
+    )  # 10, 10, 5, 3, 1, 1, 1 blocks
     jax.effects_barrier()
     wanted = [(7, 0), (4, 1), (4, 2), (4, 3), (4, 4), *((2, i) for i in range(5, 10))]
     assert sorted(reads, key=lambda pair: pair[1]) == wanted

@@ -256,4 +256,4 @@ def test_weights_and_cache_lie_where_the_decoding_layout_says(devices):
     assert gate.sharding == param_shardings(engine.spec)["layers"]["gate"]
     assert gate.addressable_shards[0].data.size * 4 == gate.size  # experts 2 ways, their width 2 ways
     cache = engine.init_decode_state().cache.v
-    assert cache[0][0].addressable_shards[0].data.shape == (1, 1, 1, WIDTH, 16)  # slots 4 ways, key heads 2 ways
+    assert cache[0][0].addressable_shards[0].data.shape == (1, 1, 1, 1, WIDTH, 16)  # slots 4 ways, key heads 2 ways

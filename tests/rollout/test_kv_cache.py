@@ -65,7 +65,7 @@ def test_a_chunk_sees_its_context_in_all_blocks_and_itself(cache):
 def test_a_prefix_is_put_in_whatever_its_blocks_are(cache, width):
     prefix = init_cache(CONFIG, 1, width, len(cache.k) > 1)
     prefix = jax.tree.map(lambda piece: piece + jnp.arange(piece.size).reshape(piece.shape), prefix)
-    size = cache.k[0].shape[-1]
+    size = cache.k[0][0].shape[-1]
     touched = -(-width // size) * size
     for one, old, new in zip(prefix.whole(), cache.whole(), insert(cache, prefix, jnp.int32(2)).whole(), strict=True):
         np.testing.assert_array_equal(new[:, 2, :width], one[:, 0])
@@ -76,12 +76,12 @@ def test_a_prefix_is_put_in_whatever_its_blocks_are(cache, width):
 @pytest.mark.parametrize(
     ("width", "wanted"), [(20, (1, 20)), (64, (1, 64)), (300, (5, 64)), (4096, (64, 64)), (131_072, (64, 2048))]
 )
-def test_on_a_cpu_a_slot_has_at_most_64_blocks_of_64_positions_or_more(width, wanted):
-    assert blocks_for(width, on_cpu=True) == wanted
+def test_where_there_are_64_blocks_at_most_they_are_of_64_positions_or_more(width, wanted):
+    assert blocks_for(width, 64, 64) == wanted
 
 
 @pytest.mark.parametrize(
     ("width", "wanted"), [(1000, (1, 1000)), (4160, (5, 832)), (5000, (5, 1024)), (132_096, (129, 1024))]
 )
-def test_elsewhere_a_slot_has_blocks_of_1024_positions_at_most(width, wanted):
-    assert blocks_for(width, on_cpu=False) == wanted
+def test_where_there_may_be_any_number_a_block_has_its_size_at_most(width, wanted):
+    assert blocks_for(width, 1024) == wanted

@@ -31,7 +31,7 @@ def filled(request):
     """Contexts of 14, 9 and 0 tokens in pages taken at random, and the prefix they came from."""
     layout = make_layout("decoding")
     cache = init_cache(CONFIG, C, WIDTH, PageSettings(PAGES, SIZE, request.param), 1)
-    prefix = KVCache((normal(0, LAYERS, 2, 1, K, D, 15),), (normal(1, LAYERS, 2, 1, K, 15, D),), 15)
+    prefix = KVCache(((normal(0, LAYERS, 2, 1, K, D, 15),),), ((normal(1, LAYERS, 2, 1, K, 15, D),),), 15)
     for slot, row, pages in ((0, 1, [7, 2, 19, 0]), (1, 0, [5, 11, 3])):
         one = jax.tree.map(lambda x, row=row: x[:, row : row + 1], prefix)
         writes = jnp.asarray(pages + [NONE] * (8 - len(pages)), jnp.int32)
@@ -52,8 +52,8 @@ def test_a_token_sees_its_slots_context_and_itself(filled):
     for slot, (row, length) in enumerate([(1, 13), (0, 8)]):
         for head in range(H):
             kv = head * K // H
-            keys = np.concatenate([prefix.k[0][LAYER, row, 0, kv, :, :length].T, k[slot, :, kv]])
-            values = np.concatenate([prefix.v[0][LAYER, row, 0, kv, :length], v[slot, :, kv]])
+            keys = np.concatenate([prefix.k[0][0][LAYER, row, 0, kv, :, :length].T, k[slot, :, kv]])
+            values = np.concatenate([prefix.v[0][0][LAYER, row, 0, kv, :length], v[slot, :, kv]])
             weights = np.exp(keys @ q[slot, 0, head])
             wanted = weights @ values / weights.sum()
             np.testing.assert_allclose(out[slot, 0, head], wanted, atol=1e-5 if cache.scales is None else 0.15)
@@ -63,10 +63,10 @@ def test_contexts_of_many_blocks_in_pages_give_what_the_dense_cache_gives_at_onc
     layout, width, size = make_layout("decoding"), 300, 16
     paged = init_cache(CONFIG, C, width, PageSettings(57, size), 1)
     dense = kv_cache.init_cache(CONFIG, C, width, unstacked=False)
-    assert dense.k[0].shape[2] == 1, "one block"
+    assert dense.k[0][0].shape[2] == 1, "one block"
     for slot, pages in enumerate(np.random.default_rng(9).permutation(57).reshape(C, 19)):
         k, v = normal(10 + slot, LAYERS, 1, 1, K, D, width), normal(20 + slot, LAYERS, 1, 1, K, width, D)
-        prefix = KVCache((k,), (v,), width)
+        prefix = KVCache(((k,),), ((v,),), width)
         paged = insert(paged, prefix, jnp.int32(slot), jnp.asarray(pages, jnp.int32), layout)
         dense = kv_cache.insert(dense, prefix, jnp.int32(slot))
     positions, everybody = jnp.array([70, 299, 5]), jnp.ones(C, bool)

@@ -12,7 +12,7 @@ from ulorl_jax.rollout.sampling import BLOCK, Sampling, draw_tokens, invert_cdf,
 KEY = jax.random.key(0)
 D = 8
 draw = jax.jit(draw_tokens, static_argnums=5)
-invert = jax.jit(invert_cdf)
+invert = jax.jit(lambda *given: invert_cdf(*given)[0])
 
 
 @functools.cache
@@ -124,13 +124,14 @@ def test_the_smallest_number_draws_the_first_token_with_weight_and_the_largest_t
         probs = sparse(vocab, 0)
         inside = np.flatnonzero(probs)
         numbers = jnp.array([0.0, np.nextafter(np.float32(1), np.float32(0))])
-        tokens = invert_cdf(jnp.broadcast_to(probs, (2, vocab)), numbers)
+        tokens = invert(jnp.broadcast_to(probs, (2, vocab)), numbers)
         assert tokens.tolist() == [inside[0], inside[-1]]
 
 
 def test_weights_need_not_sum_to_one():
     probs = jnp.array([[0.0, 3.0, 0.0, 1.0]] * 4)
-    assert invert_cdf(probs, jnp.array([0.0, 0.74, 0.76, 0.999])).tolist() == [1, 1, 3, 3]
+    tokens, total = invert_cdf(probs, jnp.array([0.0, 0.74, 0.76, 0.999]))
+    assert tokens.tolist() == [1, 1, 3, 3] and total.tolist() == [4.0] * 4
 
 
 @pytest.mark.parametrize(

@@ -31,12 +31,9 @@ from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed, output_head
 from ulorl_jax.models.qwen3_params import init_params, map_table
 from ulorl_jax.train.state import OptimizerSettings, make_optimizer, start_state
 from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE, Pair
-from ulorl_jax.verify.verifier import (
-    REASONED,
-    RowShapes,
-    VerdictModel,
-    compiled_programs,
-)
+from ulorl_jax.verify.prompt_rows import RowShapes
+from ulorl_jax.verify.verdict_model import VerdictModel, compiled_programs
+from ulorl_jax.verify.verifier import REASONED
 from ulorl_jax.verify.verifier_prompt import VerifierPrompt, one_line
 from ulorl_jax.weights import fingerprint, open_weights
 

@@ -4,6 +4,8 @@ Queries `[B, T, H, d]` come already scaled by d ** -0.5; K key heads each serve 
 query heads. Softmax is in fp32 whatever the inputs are.
 """
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -30,42 +32,51 @@ def packed_attention(q: jax.Array, k: jax.Array, v: jax.Array, sample_ids: jax.A
     return _attend(q, k.swapaxes(1, 2), v.swapaxes(1, 2), visible)
 
 
-def blockwise_attention(
-    q: jax.Array,
-    slots: jax.Array | None,
-    positions: jax.Array,
-    blocks: int,
-    size: int,
-    read: Callable[[Any, Any], tuple[jax.Array, jax.Array]],
-) -> jax.Array:
+@dataclasses.dataclass(frozen=True)
+class Blocks:
+    """What slots hold, as it is read.
+
+    Attributes:
+      count: blocks of a slot, at most.
+      size: n, positions of a block, which are read together.
+      apart: whether each lies in an array of its own, as an only one does: then nothing has to be copied to be read.
+      read: of some slots (`[b]` i32, or a slice of all) and which block of them, an int where they lie apart: its keys
+        `[b, K, d, n]` and values `[b, K, n, d]`. Keys lie so that both products multiply plain matrices; XLA's CPU
+        backend takes twice as long where one is transposed.
+    """
+
+    count: int
+    size: int
+    apart: bool
+    read: Callable[[Any, Any], tuple[jax.Array, jax.Array]]
+
+
+def blockwise_attention(q: jax.Array, slots: jax.Array | None, positions: jax.Array, blocks: Blocks) -> jax.Array:
     """Attention of new tokens over caches that hold their own keys and values already, read block by block.
 
-    A context is read as far as it goes, whatever the others' lengths are: the longest come first, and as soon as half
-    of those that are read is complete, only the other half is read on. Each is so summed up alone and in its own
-    order: its result does not depend, to the last bit, on whose contexts are read beside it.
+    Blocks that lie apart are read up to the end of the longest context. Others have to be copied, so each context is
+    read as far as it goes: the longest come first, and as soon as half of those that are read is complete, only the
+    other half is read on. Either way each is summed up alone and in its own order: its result does not depend, to the
+    last bit, on whose contexts are read beside it.
 
-    Floor: 2 * K * d elements of every position, a context rounded up to whole blocks. Less than twice as much is read
-    until an eighth of the contexts is left, and for these up to as much as for the longest.
+    Floor: 2 * K * d elements of every position, a context rounded up to whole blocks. By halves less than twice as much
+    is read until an eighth of the contexts is left, and for these up to as much as for the longest.
 
     Args:
       q: `[B, T, H, d]`, scaled; T = 1 when decoding.
       slots: `[B]` i32, whose context each row of queries looks at; None: row b at that of slot b, of B slots.
       positions: `[B, T]` i32, position of each query; it sees what lies at its position and before.
-      blocks: of a slot, at most.
-      size: n, positions of a block, which are read together.
-      read: of some slots (`[b]` i32, or a slice of all) and which block of them: its keys `[b, K, d, n]` and values
-        `[b, K, n, d]`. Keys lie so that both products multiply plain matrices; XLA's CPU backend takes twice as long
-        where one is transposed.
+      blocks: of the slots.
 
     Returns:
       `[B, T, H, d]`.
     """
+    size, read = blocks.size, blocks.read
     batch, length, heads, head_dim = q.shape
     filled = jnp.max(positions, axis=1) // size + 1
+    whose: Any = slice(None) if slots is None else slots
     order = jnp.argsort(-filled, stable=True)
-    if blocks == 1:  # all as they lie: nothing is copied
-        whose: Any = slice(None) if slots is None else slots
-    else:
+    if not blocks.apart:
         filled, q, positions = filled[order], q[order], positions[order]
         whose = order if slots is None else slots[order]
     kv_heads = jax.eval_shape(lambda: read(whose, 0))[0].shape[1]
@@ -89,8 +100,11 @@ def blockwise_attention(
 
     zeros = jnp.zeros(shape, jnp.float32)
     sums = zeros + MASKED, zeros, jnp.zeros((*shape, head_dim), jnp.float32)
-    if blocks == 1:
-        complete = [add_block(0, whose, sums)]
+    if blocks.apart:
+        longest, sums = jnp.max(filled), add_block(0, whose, sums)
+        for i in range(1, blocks.count):
+            sums = jax.lax.cond(i < longest, functools.partial(add_block, i, whose), lambda sums: sums, sums)
+        complete = [sums]
     else:
         i, complete, counts = jnp.int32(0), [], _halves(batch)
         for count, fewer in zip(counts, [*counts[1:], 0], strict=True):
@@ -104,7 +118,7 @@ def blockwise_attention(
             sums = jax.tree.map(lambda x, fewer=fewer: x[:fewer], sums)
     out = jnp.concatenate([out / total[..., None] for _, total, out in complete])
     out = out.transpose(0, 3, 1, 2, 4).reshape(q.shape).astype(q.dtype)
-    return out if blocks == 1 else out[jnp.argsort(order)]
+    return out if blocks.apart else out[jnp.argsort(order)]
 
 
 def _halves(count: int) -> list[int]:

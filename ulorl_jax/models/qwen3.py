@@ -180,6 +180,10 @@ def _run(params, config, tokens, positions, attend, cache, layout):
 
     batch, length = tokens.shape
     cos, sin = rope_angles(positions, c.head_dim, c.rope_theta, c.rope_scaling)
+    if isinstance(params["layers"], tuple):
+        # On a CPU, where XLA would compute them anew in every layer and for every head; out of a product it does not.
+        one = jnp.eye(c.head_dim // 2)
+        cos, sin = cos @ one, sin @ one
     # Cast when found: what a token learns in all its places is added up in the table's own dtype.
     x = look_up(params["embed"], tokens, layout).astype(c.dtype)
 

@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from ulorl_jax.mesh import Layout
+from ulorl_jax.models.attention import Blocks
 from ulorl_jax.models.qwen3 import Attend, Qwen3Config
 from ulorl_jax.rollout.lanes import Chunk, Lanes
-from ulorl_jax.rollout.slot_attention import NEW, QUERY, attend_slots, blocks_for, per_part
+from ulorl_jax.rollout.slot_attention import APART, LINE, MANY, NEW, QUERY, attend_slots, blocks_for, per_part
 
 
 @jax.tree_util.register_dataclass
@@ -22,22 +23,24 @@ from ulorl_jax.rollout.slot_attention import NEW, QUERY, attend_slots, blocks_fo
 class KVCache:
     """A dense cache: every slot has room for W positions, in blocks of n, the last of which may reach beyond W.
 
-    The layers lie all in one array where they run in a scan, else in one each: a part of an array would be copied
-    before anything is multiplied with it.
+    All lies in one array where the layers run in a scan, else every block of every layer in one of its own: a part of
+    an array would be copied before anything is multiplied with it.
 
     Attributes:
-      k: `[l, C, B, K, d, n]`: keys after norm and rotation; see `blockwise_attention` for why they lie so.
-      v: `[l, C, B, K, n, d]`: values.
+      k: of each group of layers and each group of blocks `[l, C, b, K, d, n]`: keys after norm and rotation; see
+        `Blocks` for why they lie so.
+      v: likewise `[l, C, b, K, n, d]`: values.
       width: W, positions that a slot has room for.
     """
 
-    k: tuple[jax.Array, ...]
-    v: tuple[jax.Array, ...]
+    k: tuple[tuple[jax.Array, ...], ...]
+    v: tuple[tuple[jax.Array, ...], ...]
     width: int = dataclasses.field(metadata={"static": True})
 
     def whole(self) -> tuple[jax.Array, jax.Array]:
         """Keys and values `[L, C, W, K, d]`: a copy, position by position."""
-        k, v = jnp.concatenate(self.k).transpose(0, 1, 2, 5, 3, 4), jnp.concatenate(self.v).swapaxes(3, 4)
+        k, v = (jnp.concatenate([jnp.concatenate(blocks, axis=2) for blocks in x]) for x in (self.k, self.v))
+        k, v = k.transpose(0, 1, 2, 5, 3, 4), v.swapaxes(3, 4)
         k, v = (x.reshape(*x.shape[:2], -1, *x.shape[4:])[:, :, : self.width] for x in (k, v))
         return k, v
 
@@ -57,12 +60,13 @@ def init_cache(config: Qwen3Config, slots: int, width: int, unstacked: bool) -> 
     Returns:
       Zeros; what a slot's length does not cover is never attended to.
     """
-    layers = config.num_hidden_layers
-    groups = [1] * layers if unstacked else [layers]
-    heads, dim, (blocks, size) = config.num_key_value_heads, config.head_dim, blocks_for(width, unstacked)
+    layers, heads, dim = config.num_hidden_layers, config.num_key_value_heads, config.head_dim
+    blocks, size = blocks_for(width, LINE, APART) if unstacked else blocks_for(width, MANY)
+    each, apart = ((1, 1), (layers, blocks)) if unstacked else ((layers, blocks), (1, 1))
 
     def zeros(*shape):
-        return tuple(jnp.zeros((n, slots, blocks, heads, *shape), config.dtype) for n in groups)
+        array = (each[0], slots, each[1], heads, *shape)
+        return tuple(tuple(jnp.zeros(array, config.dtype) for _ in range(apart[1])) for _ in range(apart[0]))
 
     return KVCache(zeros(dim, size), zeros(size, dim), width)
 
@@ -92,7 +96,7 @@ def make_attend(
 
     def attend(q, k, v, cache, layer):
         def local(q, k, v, positions, decoding, chunk, n, keys, values):
-            blocks, size, slots = keys.shape[2], keys.shape[-1], jnp.arange(len(positions))
+            blocks, size, slots = keys[0].shape[2], keys[0].shape[-1], jnp.arange(len(positions))
             if chunk is None:
                 # What is written for a slot that does not decode lies where its next token will, which writes over it.
                 to, at = slots, positions
@@ -101,14 +105,24 @@ def make_attend(
                 theirs = jnp.where(chunk.valid, chunk.slots[:, None] % len(slots), nobody)
                 to, at = mine.join(jnp.where(decoding, slots, nobody), theirs), mine.join(positions, chunk.positions)
             how = {"mode": "drop", "unique_indices": chunk is None}
-            keys = keys.at[n, to, at // size, :, :, at % size].set(k[:, 0].astype(keys.dtype), **how)
-            values = values.at[n, to, at // size, :, at % size].set(v[:, 0].astype(values.dtype), **how)
+            block, place = at // size, at % size
 
-            def read(slots, block):
-                found = (x.at[n, slots, block].get(mode="promise_in_bounds") for x in (keys, values))
+            def write(i, keys, values):
+                """Into the blocks of a group; of others nothing."""
+                own = block - i * blocks
+                slot = to if len(cache.k[0]) == 1 else jnp.where((own >= 0) & (own < blocks), to, to + len(slots))
+                new = keys.at[n, slot, own, :, :, place].set(k[:, 0].astype(keys.dtype), **how)
+                return new, values.at[n, slot, own, :, place].set(v[:, 0].astype(values.dtype), **how)
+
+            keys, values = zip(*map(write, range(len(keys)), keys, values), strict=True)
+
+            def read(slots, i):
+                group, own = (i, 0) if len(keys) > 1 else (0, i)
+                found = (x[group].at[n, slots, own].get(mode="promise_in_bounds") for x in (keys, values))
                 return tuple(x.astype(q.dtype) for x in found)
 
-            out = attend_slots(mine, q, jnp.where(decoding, positions, 0), chunk, (blocks, size), read)
+            held = Blocks(blocks * len(keys), size, blocks == 1, read)
+            out = attend_slots(mine, q, jnp.where(decoding, positions, 0), chunk, held)
             return out, keys, values
 
         group, n = (0, layer) if len(cache.k) == 1 else (layer, 0)
@@ -146,15 +160,17 @@ def insert(cache: KVCache, prefix: KVCache, slot: jax.Array) -> KVCache:
     Returns:
       The cache; what the slot held in other blocks than the prefix's it keeps, and nobody ever attends to it.
     """
-    size = cache.k[0].shape[-1]
+    size = cache.k[0][0].shape[-1]
     count = -(-prefix.width // size)
     new = (jnp.pad(x[:, 0], ((0, 0), (0, count * size - prefix.width), (0, 0), (0, 0))) for x in prefix.whole())
     k, v = (x.reshape(x.shape[0], count, size, *x.shape[2:]).swapaxes(2, 3) for x in new)  # [L, B, K, n, d]
 
     def put(into, new):
-        each = into[0].shape[0]
-        return tuple(
-            x.at[:, slot, :count].set(new[i * each : (i + 1) * each].astype(x.dtype)) for i, x in enumerate(into)
-        )
+        def put_one(layer, block, x):
+            layers, blocks = x.shape[0], x.shape[2]
+            own = new[layer * layers : (layer + 1) * layers, block * blocks : (block + 1) * blocks]
+            return x.at[:, slot, : own.shape[1]].set(own.astype(x.dtype))
+
+        return tuple(tuple(put_one(i, j, x) for j, x in enumerate(blocks)) for i, blocks in enumerate(into))
 
     return KVCache(put(cache.k, k.swapaxes(3, 4)), put(cache.v, v), cache.width)

@@ -20,11 +20,12 @@ import jax
 import jax.numpy as jnp
 
 from ulorl_jax.mesh import Layout
+from ulorl_jax.models.attention import Blocks
 from ulorl_jax.models.qwen3 import Attend, Qwen3Config
 from ulorl_jax.rollout.kv_cache import KVCache
 from ulorl_jax.rollout.lanes import Chunk, Lanes
 from ulorl_jax.rollout.pages import INT8, PageSettings
-from ulorl_jax.rollout.slot_attention import NEW, QUERY, attend_slots, blocks_for, per_part
+from ulorl_jax.rollout.slot_attention import LINE, MANY, NEW, QUERY, attend_slots, blocks_for, per_part
 from ulorl_jax.rollout.tpu_attention import kernel_applies, kernel_attention, make_sequences
 
 
@@ -114,15 +115,18 @@ def make_attend(lanes: Lanes, positions: jax.Array, decoding: jax.Array, chunk: 
                 sequences = make_sequences(mine, positions, chunk, table, none, layer)
                 return kernel_attention(q[:, 0], pages[0], sequences)[:, None], pages, scales
 
-            on_cpu = layout.platform == "cpu"
-            count = -(-blocks_for(table.shape[1] * size, on_cpu)[1] // size)  # pages of a block
+            # A block costs a turn of a loop: next to nothing on a CPU, several launches of kernels on a GPU.
+            most = (LINE, 64) if layout.platform == "cpu" else (MANY, None)
+            count = -(-blocks_for(table.shape[1] * size, *most)[1] // size)  # pages of a block
             table = jnp.pad(table, ((0, 0), (0, -table.shape[1] % count)), constant_values=none)
 
             def read(slots, block):
                 numbers = jax.lax.dynamic_slice_in_dim(table, block * count, count, axis=1)[slots]
                 return _read(pages, scales, (0, layer, numbers), q.dtype)
 
-            return attend_slots(mine, q, positions, chunk, (table.shape[1] // count, count * size), read), pages, scales
+            number = table.shape[1] // count
+            blocks = Blocks(number, count * size, number == 1, read)
+            return attend_slots(mine, q, positions, chunk, blocks), pages, scales
 
         pool = (AXES, None if cache.scales is None else _SCALES)
         arguments = (q, k, v, positions, decoding, chunk, layer, cache.pages, cache.scales, cache.table)

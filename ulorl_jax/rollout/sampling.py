@@ -63,9 +63,9 @@ def draw_tokens(
         tokens = jnp.argmax(scaled_logits(hidden, head, 1.0), axis=-1).astype(jnp.int32)
         return tokens, jnp.zeros(tokens.shape, jnp.float32)
     logits = truncate(scaled_logits(hidden, head, sampling.temperature), sampling)
-    log_norm = jax.nn.logsumexp(logits, axis=-1)
-    tokens = invert_cdf(jnp.exp(logits - log_norm[:, None]), uniforms(key, sample_ids, positions))
-    return tokens, jnp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0] - log_norm
+    top = jnp.max(logits, axis=-1, keepdims=True)
+    tokens, total = invert_cdf(jnp.exp(logits - top), uniforms(key, sample_ids, positions))
+    return tokens, jnp.take_along_axis(logits - top, tokens[:, None], axis=-1)[:, 0] - jnp.log(total)
 
 
 def uniforms(key: jax.Array, sample_ids: jax.Array, positions: jax.Array) -> jax.Array:
@@ -118,19 +118,20 @@ def floor_of(ordered: jax.Array, top_p: float) -> jax.Array:
     return jnp.min(jnp.where(inside, ordered, jnp.inf), axis=-1, keepdims=True)
 
 
-def invert_cdf(probs: jax.Array, uniform: jax.Array) -> jax.Array:
+def invert_cdf(weights: jax.Array, uniform: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The token whose stretch of the cumulative distribution holds the uniform number.
 
     Args:
-      probs: `[C, V]` f32, non-negative, not all 0.
+      weights: `[C, V]` f32, of each token, non-negative, not all 0.
       uniform: `[C]` f32 in [0, 1).
 
     Returns:
-      `[C]` i32; never a token of probability 0.
+      tokens `[C]` i32, never one of weight 0; the sum of all weights `[C]` f32.
     """
-    blocks = _blocks(probs)
+    blocks = _blocks(weights)
     sums = jnp.sum(blocks, axis=-1)
-    return _in_blocks(blocks, sums, uniform * jnp.sum(sums, axis=-1))
+    total = jnp.sum(sums, axis=-1)
+    return _in_blocks(blocks, sums, uniform * total), total
 
 
 def find(weights: jax.Array, target: jax.Array) -> jax.Array:

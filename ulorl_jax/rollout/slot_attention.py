@@ -8,39 +8,31 @@ from typing import Any
 import jax
 
 from ulorl_jax.mesh import Layout
-from ulorl_jax.models.attention import blockwise_attention
+from ulorl_jax.models.attention import Blocks, blockwise_attention
 from ulorl_jax.rollout.lanes import Chunk, Lanes
 
 QUERY, NEW = ("slots", None, "heads", None), ("slots", None, "kv_heads", None)  # axes of q and of k, v
-LINE, FEW, MANY = 64, 64, 1024  # positions
+LINE, MANY = 64, 1024  # positions
+APART = 8  # blocks at most where each lies in an array of its own: the program has the code of every one
 
 
-def blocks_for(width: int, on_cpu: bool) -> tuple[int, int]:
+def blocks_for(width: int, size: int, most: int | None = None) -> tuple[int, int]:
     """Blocks of a slot and positions of a block, which are read together.
-
-    Each block costs a turn of a loop: next to nothing on a CPU, several launches of kernels on a GPU. So they are small
-    on the one, though no slot has more than 64 of them, and large on others.
 
     Args:
       width: W, positions of a slot.
-      on_cpu: where they are read.
+      size: of a block, which is larger only if there would be too many.
+      most: blocks; None: any number.
 
     Returns:
       So many, and a multiple of 64 where there is more than one.
     """
-    blocks = min(-(-width // FEW), 64) if on_cpu else -(-width // MANY)
+    blocks = min(-(-width // size), most or width)
     size = -(-width // (blocks * LINE)) * LINE if blocks > 1 else width
     return -(-width // size), size
 
 
-def attend_slots(
-    lanes: Lanes,
-    q: jax.Array,
-    positions: jax.Array,
-    chunk: Chunk | None,
-    blocks: tuple[int, int],
-    read: Callable[[Any, Any], tuple[jax.Array, jax.Array]],
-) -> jax.Array:
+def attend_slots(lanes: Lanes, q: jax.Array, positions: jax.Array, chunk: Chunk | None, blocks: Blocks) -> jax.Array:
     """A pass's queries over the slots of one part, which hold their keys and values already.
 
     Args:
@@ -48,17 +40,16 @@ def attend_slots(
       q: `[T, 1, H, d]`, scaled.
       positions: `[C]` i32, of the token that each slot decodes; 0 where it decodes none, so that little is read.
       chunk: what is computed beside, where lanes has rows.
-      blocks: of `blocks_for`.
-      read: see `blockwise_attention`.
+      blocks: of the slots.
 
     Returns:
       `[T, 1, H, d]`.
     """
     decoded, new = lanes.split(q[:, 0])
     if lanes.slots:
-        decoded = blockwise_attention(decoded[:, None], None, positions[:, None], *blocks, read)[:, 0]
+        decoded = blockwise_attention(decoded[:, None], None, positions[:, None], blocks)[:, 0]
     if chunk is not None:
-        new = blockwise_attention(new, chunk.slots % len(positions), chunk.positions, *blocks, read)
+        new = blockwise_attention(new, chunk.slots % len(positions), chunk.positions, blocks)
     return lanes.join(decoded, new)[:, None]
 
 

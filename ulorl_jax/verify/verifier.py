@@ -8,108 +8,31 @@ justification and reads its last line. Where neither can be read, the outcome is
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ulorl_jax.io.tokenizer import Tokenizer
 from ulorl_jax.mesh import Layout
-from ulorl_jax.models.qwen3 import Qwen3Config, forward_packed, output_head
-from ulorl_jax.models.qwen3_params import init_params, map_table, parameter_table
-from ulorl_jax.ops.logprobs import scaled_logits, token_logprobs
+from ulorl_jax.models.qwen3 import Qwen3Config
+from ulorl_jax.models.qwen3_params import map_table
 from ulorl_jax.processes import to_host
 from ulorl_jax.typed import choose, demand
 from ulorl_jax.types import PyTree
 from ulorl_jax.verify.comparison import DIFFERENT, SAME, UNSURE, Comparison, Pair
 from ulorl_jax.verify.prompt_rows import RowShapes, pack_prompts
+from ulorl_jax.verify.verdict_model import VerdictModel, logprobs, verdicts
 from ulorl_jax.verify.verifier_prompt import VerifierPrompt, one_line
 
 VERDICT = "verdict"  # the probability of the two words after the prompt
 REASONED = "reasoned"  # the last line of a decoded justification
 _REVISION = 1  # of what this file makes of a model's numbers; goes into `version`
 _SHOWN = 120  # characters of a reply in a reason
-_LOGITS = 512  # tokens of a row whose logits exist at one time
-
-
-class VerdictModel(nn.Module):
-    """The shared decoder, read at the ends of packed prompts.
-
-    Its variables are {"params": the parameter pytree of `models.qwen3`}: weights of the policy fit as they are.
-
-    Attributes:
-      config: the network's shape.
-      layout: of the parameters, in training or decoding; None leaves placement to the caller.
-    """
-
-    config: Qwen3Config
-    layout: Layout | None = None
-
-    def setup(self):
-        def initial(key, name):
-            return init_params(key, self.config)[name]
-
-        self.weights = {name: self.param(name, initial, name) for name in parameter_table(self.config)}
-
-    def __call__(
-        self, tokens: jax.Array, positions: jax.Array, sample_ids: jax.Array, ends: jax.Array, verdict_ids: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        """What follows each prompt.
-
-        Args:
-          tokens: `[B, T]` i32, prompts side by side.
-          positions: `[B, T]` i32, of each token in its prompt.
-          sample_ids: `[B, T]` i32; prompts do not see each other, 0 is padding.
-          ends: `[B, N]` i32, index of each prompt's last token; -1 where the row has fewer prompts.
-          verdict_ids: `[2]` i32, the token that says same, and the one that says different.
-
-        Returns:
-          `[B, N, 2]` f32, logits of the two; and `[B, N]` f32, nats, the log of their probability together. Of
-          padding 0 and -inf. Logits of the whole vocabulary exist at the N ends of a row and nowhere else.
-        """
-        hidden = forward_packed(self.weights, self.config, tokens, positions, sample_ids, self.layout)
-        last = jnp.take_along_axis(hidden, jnp.maximum(ends, 0)[..., None], axis=1)
-        logits = scaled_logits(last, output_head(self.weights), 1.0)
-        if self.layout is not None:
-            logits = self.layout.constrain(logits, "rows", None, "vocab")
-        verdicts = jnp.take(logits, verdict_ids, axis=-1)
-        mass = jax.nn.logsumexp(verdicts, axis=-1) - jax.nn.logsumexp(logits, axis=-1)
-        real = ends >= 0
-        return jnp.where(real[..., None], verdicts, 0.0), jnp.where(real, mass, -jnp.inf)
-
-    def logprobs(self, tokens: jax.Array, positions: jax.Array, sample_ids: jax.Array) -> jax.Array:
-        """What each token was expected with.
-
-        Args:
-          tokens, positions, sample_ids: as above.
-
-        Returns:
-          `[B, T]` f32, nats, of each token after those before it in its prompt.
-        """
-        hidden = forward_packed(self.weights, self.config, tokens, positions, sample_ids, self.layout)
-        return token_logprobs(hidden, output_head(self.weights), tokens, chunk_size=_LOGITS)[0]
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _verdicts(model: VerdictModel, params: PyTree, tokens, positions, sample_ids, ends, verdict_ids):
-    return model.apply({"params": params}, tokens, positions, sample_ids, ends, verdict_ids)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _logprobs(model: VerdictModel, params: PyTree, tokens, positions, sample_ids):
-    return model.apply({"params": params}, tokens, positions, sample_ids, method=VerdictModel.logprobs)
-
-
-def compiled_programs() -> int:
-    """Programs compiled so far in this process, of all verifiers: one or two per model, layout and row length."""
-    programs: list[Any] = [_verdicts, _logprobs]
-    return sum(program._cache_size() for program in programs)
 
 
 class Generate(Protocol):
@@ -255,7 +178,7 @@ class GenerativeVerifier:
         found |= {place: "more tokens than a row has" for place, ids in contexts.items() if len(ids) > longest}
         kept = {place: ids for place, ids in contexts.items() if place not in found}
         for members, (*arrays, ends) in pack_prompts(kept, self._shapes):
-            logp = to_host(_logprobs(self._model, self._params, *arrays))
+            logp = to_host(logprobs(self._model, self._params, *arrays))
             for (row, number), place in members.items():
                 end = ends[row, number] + 1
                 least = float(np.exp(np.min(logp[row, end - len(outputs[place]) : end])))
@@ -269,7 +192,7 @@ class GenerativeVerifier:
         found: list[float | str] = [ids if isinstance(ids, str) else "" for ids in prompts]
         kept = {index: ids for index, ids in enumerate(prompts) if not isinstance(ids, str)}
         for members, arrays in pack_prompts(kept, self._shapes):
-            logits, log_mass = to_host(_verdicts(self._model, self._params, *arrays, self._verdict_ids))
+            logits, log_mass = to_host(verdicts(self._model, self._params, *arrays, self._verdict_ids))
             for (row, place), index in members.items():
                 same, different = logits[row, place].astype(np.float64)
                 mass = float(np.exp(log_mass[row, place]))
