@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from ulorl_jax.compiled import collectives_of, memory_of
 from ulorl_jax.mesh import Layout, make_mesh, reshard_program
 from ulorl_jax.parts import engine_spec
-from ulorl_jax.rollout import decoding
+from ulorl_jax.rollout import decoding, placing
 from ulorl_jax.rollout.decoding import param_shardings
 from ulorl_jax.rollout.segments import CONTINUOUS, REFILL_CALL
 from ulorl_jax.settings import Settings, check_mesh, on_devices
@@ -77,7 +77,7 @@ def programs(settings: Settings, devices: list[Any]) -> dict[str, Callable[[], A
     weights = jax.tree.map(
         lambda x, sharding: jax.ShapeDtypeStruct(x.shape, s.model.dtype, sharding=sharding), state.params, shardings
     )
-    slots = decoding.state_structs(spec)
+    slots = placing.state_structs(spec)
     number = jax.ShapeDtypeStruct((), jnp.int32, sharding=layout.sharding())
     contexts = spec.rows_per_part(s.rollout.prefill_rows), min(s.rollout.prefill_chunk, spec.width)
 

@@ -1,6 +1,7 @@
 """The decoder's programs: where they stop, what they leave alone, what a slot remembers of its last sample."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 
 from tests.tiny import SEED, VOCAB, make_config, make_layout, make_moe_config, make_params, make_prompts, plain_decode
+from ulorl_jax.models.qwen3_params import unstack_layers
+from ulorl_jax.rollout import decoding
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine, param_shardings
 from ulorl_jax.rollout.sampling import Sampling
 
@@ -27,14 +30,14 @@ def fill(engine, params, contexts, slots, ids, state=None, limit=LIMIT):
     return engine.prefill_slots(params, state, 2, 8)[0]
 
 
-def put(engine, contexts, slots, ids, state, limit=LIMIT, computed=0, turns=0, leader=4):
+def put(engine, contexts, slots, ids, state, limit=LIMIT, computed=0, turns=0, leader=None):
     """Contexts put into slots; it is left to others to compute them."""
     lengths = np.array([len(context) for context in contexts], np.int32)
     tokens = np.zeros((len(contexts), WIDTH), np.int32)
     for row, context in enumerate(contexts):
         tokens[row, : len(context)] = context
     zeros, ids = np.zeros(len(contexts), np.int32), np.array(ids, np.int32)
-    order = zeros + turns, zeros + leader
+    order = zeros + turns, zeros + (engine.spec.slots if leader is None else leader)
     return engine.fill(state, np.array(slots), tokens, lengths, zeros + computed, *order, ids, lengths + limit)
 
 
@@ -125,6 +128,23 @@ def test_slots_that_are_not_active_change_nothing_and_are_not_changed(params, co
     # Woken up, they go on as if nothing had happened.
     state = dataclasses.replace(state, active=jnp.array([False, True, False, True]))
     assert rows_of(engine.generate_segment(params, state, 6)[1])[1::2] == [outputs[1][:6], outputs[3][:6]]
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_where_few_slots_decode_the_others_are_left_out_and_the_tokens_are_the_same(
+    params, contexts, outputs, devices, parts
+):
+    engine = make_engine(slots=16, layout=make_layout("decoding", devices[:parts], data=parts))
+    params = engine.load_params(params)
+    slots, lengths = np.array([3, 14, 9, 0]), np.array([2, 16, 6, 11])  # 4 slots of 16, 2 of each part's 8: a quarter
+    state = fill(engine, params, contexts, slots, range(4), limit=lengths)
+    lowered = decoding.generate_segment.lower(engine.spec, unstack_layers(params), state, LIMIT, 0, 1, LIMIT, LIMIT)
+    logits = {int(n) for n in re.findall(rf"tensor<(\d+)x{VOCAB}xf32>", lowered.as_text())}
+    assert logits >= {16, 4}, "of all slots, and of a quarter"
+    state, drawn = engine.generate_segment(params, state, LIMIT)
+    rows = rows_of(drawn)
+    assert [rows[slot] for slot in slots] == [output[:n] for output, n in zip(outputs, lengths, strict=True)]
+    assert sum(map(len, rows)) == sum(lengths) and int(drawn.steps) == 16 and not np.asarray(state.active).any()
 
 
 def test_a_used_slot_gives_its_next_sample_what_a_fresh_one_gives(params, contexts):

@@ -10,7 +10,7 @@ from tests.rollout.test_engine import LIMIT, NEVER, WIDTH, put, rows_of
 from tests.tiny import SEED, make_config, make_layout, make_moe_config, make_params, make_prompts
 from ulorl_jax.mesh import reshard
 from ulorl_jax.models.qwen3_params import unstack_layers
-from ulorl_jax.rollout import decoding
+from ulorl_jax.rollout import decoding, placing
 from ulorl_jax.rollout.decode_state import EngineSpec
 from ulorl_jax.rollout.engine import PolicyEngine, param_shardings
 from ulorl_jax.rollout.pages import PageSettings
@@ -77,7 +77,7 @@ def test_no_device_sees_the_embedding_the_head_or_the_logits_of_all_ids(devices,
     layout = make_layout("decoding", devices, **ALL)
     spec = EngineSpec(CONFIGS[kind], SLOTS, WIDTH, Sampling(0.85), NEVER, layout)
     params = unstack_layers(reshard(params_of(kind), param_shardings(spec)))
-    lowered = decoding.generate_segment.lower(spec, params, decoding.state_structs(spec), 16, 0, 1, 16, 16)
+    lowered = decoding.generate_segment.lower(spec, params, placing.state_structs(spec), 16, 0, 1, 16, 16)
     text = lowered.compile().as_text() or ""
     sizes = {int(n) for dims in re.findall(r"\b[a-z]+\d+\[([\d,]+)\]", text) for n in dims.split(",")}
     assert BLOCK in sizes and max(sizes) < VOCAB

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ulorl_jax.models.qwen3_params import unstack_layers
-from ulorl_jax.rollout import decoding
+from ulorl_jax.rollout import decoding, placing
 from ulorl_jax.rollout.decode_state import DecodeState, EngineSpec, Prefix, SegmentTokens
 from ulorl_jax.rollout.decoding import param_shardings
 from ulorl_jax.rollout.jetstream_api import import_engine_api
@@ -60,7 +60,7 @@ class PolicyEngine(engine_api.Engine):
 
     def init_decode_state(self) -> DecodeState:
         """C empty slots, laid out over the mesh."""
-        return decoding.init_state(self.spec, self.seed)
+        return placing.init_state(self.spec, self.seed)
 
     def fill(
         self,
@@ -90,7 +90,7 @@ class PolicyEngine(engine_api.Engine):
         Returns:
           The new state.
         """
-        return decoding.fill(self.spec, state, slots, contexts, known, computed, turns, leaders, sample_ids, limits)
+        return placing.fill(self.spec, state, slots, contexts, known, computed, turns, leaders, sample_ids, limits)
 
     def copy_slots(self, state: DecodeState, sources: np.ndarray, slots: np.ndarray) -> DecodeState:
         """Slots take over the keys and values of others, where the cache is dense.
@@ -103,7 +103,7 @@ class PolicyEngine(engine_api.Engine):
         Returns:
           The new state.
         """
-        return decoding.copy_slots(self.spec, state, sources, slots)
+        return placing.copy_slots(self.spec, state, sources, slots)
 
     def prefill_slots(self, params: PyTree, state: DecodeState, rows: int, chunk: int) -> tuple[DecodeState, jax.Array]:
         """Computes the contexts of all slots to their end, before anybody decodes.
@@ -131,7 +131,7 @@ class PolicyEngine(engine_api.Engine):
           The new state; it shares the pool with the old one.
         """
         assert isinstance(state.cache, PagedCache)
-        active, table = decoding.assign_pages(self.spec, state.active, table)
+        active, table = placing.assign_pages(self.spec, state.active, table)
         return dataclasses.replace(state, active=active, cache=dataclasses.replace(state.cache, table=table))
 
     def _own_pages(self, slot: int) -> np.ndarray:
@@ -196,7 +196,7 @@ class PolicyEngine(engine_api.Engine):
         With pages every slot has those for its longest context, always the same ones: the pool must hold them all.
         """
         writes = self._own_pages(slot) if self.spec.pages.count else None
-        return decoding.insert(self.spec, prefix, decode_state, slot, writes)
+        return placing.insert(self.spec, prefix, decode_state, slot, writes)
 
     def generate(self, params: PyTree, decode_state: DecodeState) -> tuple[DecodeState, Any]:
         """One token for every slot; see `engine_api.Engine.generate`."""

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 import jax
 import jax.numpy as jnp
 
+FEW_DECODE = 4  # when no more than one slot in so many decodes, a pass leaves the others out
 MANY_WAIT = 8  # when more than one slot in so many waits for its context, a decode step computes several
 
 
@@ -39,7 +40,7 @@ class Lanes:
 
     Attributes:
       parts: of the mesh, each with its own slots.
-      slots: of a part whose tokens are decoded; 0: none are.
+      slots: of a part whose tokens are decoded; 0: none are, or those of a chunk.
       rows: contexts in a part's chunk; 0: there is no chunk.
       size: n, tokens of each of them.
     """
