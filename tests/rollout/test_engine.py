@@ -131,17 +131,17 @@ def test_slots_that_are_not_active_change_nothing_and_are_not_changed(params, co
 
 
 @pytest.mark.parametrize("parts", [1, 2])
-def test_where_few_slots_decode_the_others_are_left_out_and_the_tokens_are_the_same(
+def test_where_slots_are_refilled_and_few_decode_the_others_are_left_out_and_the_tokens_are_the_same(
     params, contexts, outputs, devices, parts
 ):
     engine = make_engine(slots=16, layout=make_layout("decoding", devices[:parts], data=parts))
     params = engine.load_params(params)
     slots, lengths = np.array([3, 14, 9, 0]), np.array([2, 16, 6, 11])  # 4 slots of 16, 2 of each part's 8: a quarter
     state = fill(engine, params, contexts, slots, range(4), limit=lengths)
-    lowered = decoding.generate_segment.lower(engine.spec, unstack_layers(params), state, LIMIT, 0, 1, LIMIT, LIMIT)
+    lowered = decoding.generate_segment.lower(engine.spec, unstack_layers(params), state, LIMIT, 1, 8, LIMIT, LIMIT)
     logits = {int(n) for n in re.findall(rf"tensor<(\d+)x{VOCAB}xf32>", lowered.as_text())}
     assert logits >= {16, 4}, "of all slots, and of a quarter"
-    state, drawn = engine.generate_segment(params, state, LIMIT)
+    state, drawn = engine.generate_segment(params, state, LIMIT, rows=1, chunk=8)
     rows = rows_of(drawn)
     assert [rows[slot] for slot in slots] == [output[:n] for output, n in zip(outputs, lengths, strict=True)]
     assert sum(map(len, rows)) == sum(lengths) and int(drawn.steps) == 16 and not np.asarray(state.active).any()

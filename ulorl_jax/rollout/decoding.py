@@ -178,7 +178,8 @@ def generate_segment(
     whole = Lanes(spec.parts, spec.slots // spec.parts)
     few = Lanes(spec.parts, 0, whole.slots // FEW_DECODE)
     kinds = [dataclasses.replace(whole, rows=n, size=chunk) for n in sorted({rows, 1}, reverse=True) if rows]
-    kinds += [whole, few] if few.rows > 1 else [whole]
+    # With refill="step" a pass is the paper's, of all slots: its cost is what segments are planned with (costs.py).
+    kinds += [whole, few] if rows and few.rows > 1 else [whole]
 
     def wanted(carry):
         """The lanes of the next step, their place in `kinds`: with contexts of one slot, of many where many wait, of
