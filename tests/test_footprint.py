@@ -116,7 +116,7 @@ def test_the_hand_count_of_a_verifier_is_what_its_arrays_take_beside_the_policy_
     cast = jax.tree.map(lambda x: x.astype(verifier.dtype), make_params(DENSE))
     cache = PolicyEngine(spec, 0).init_decode_state().cache
     arrays = {"verifier's weights": jax.device_put(cast, param_shardings(spec)), "verifier's KV cache": cache}
-    beyond = {"verifier's KV cache": 576 / 560}  # the last of its nine blocks of 64
+    beyond = {"verifier's KV cache": 640 / 560}  # the last of its five blocks of 128
     for name, tree in arrays.items():
         leaves, more = jax.tree.leaves(tree), beyond.get(name, 1)
         assert more * terms[name].total == sum(leaf.nbytes for leaf in leaves), name

@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 FLOORS = {
     "types": 0,
     "processes": 0,
+    "joining": 1,
     "ops": 1,
     "mesh": 1,
     "io": 1,

@@ -43,8 +43,8 @@ from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine, param_shardings
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.rollout.segments import KEEP, SegmentRollout, SegmentSettings
 from ulorl_jax.scoring import score_record
-from ulorl_jax.section_checks import check_prompt, check_verify
 from ulorl_jax.sections import FileSettings, MeshSettings, PromptSettings, TokenizerSettings, VerifySettings
+from ulorl_jax.sections.checks import check_prompt, check_verify
 from ulorl_jax.typed import build, demand, demand_least
 from ulorl_jax.types import Attempt, Prompt, Sample, Verdict
 from ulorl_jax.weights import Weights, open_weights

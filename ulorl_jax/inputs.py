@@ -20,7 +20,6 @@ from ulorl_jax.rewards import Cached, Dealt, FirstThen, Judge
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.rollout.segments import KEEP, SegmentSettings
-from ulorl_jax.section_checks import check_asking
 from ulorl_jax.sections import (
     AskingSettings,
     FileSettings,
@@ -29,6 +28,7 @@ from ulorl_jax.sections import (
     TokenizerSettings,
     VerifySettings,
 )
+from ulorl_jax.sections.checks import check_asking
 from ulorl_jax.typed import choose
 from ulorl_jax.types import PyTree
 from ulorl_jax.verify.comparison import Comparer

@@ -15,7 +15,6 @@ from ulorl_jax.mesh import TRAINING, mesh_sizes
 from ulorl_jax.models.qwen3 import Qwen3Config
 from ulorl_jax.rollout.pages import DTYPES
 from ulorl_jax.rollout.segments import KEEP, RECOMPUTE, REFILLS, STEP
-from ulorl_jax.section_checks import check_experts, check_optimizer, check_prompt, check_verify
 from ulorl_jax.sections import (
     CheckpointSettings,
     DataSettings,
@@ -29,6 +28,7 @@ from ulorl_jax.sections import (
     TrainSettings,
     WarmStartSettings,
 )
+from ulorl_jax.sections.checks import check_experts, check_optimizer, check_prompt, check_verify
 from ulorl_jax.train.state import OptimizerSettings
 from ulorl_jax.typed import build, demand, demand_least
 

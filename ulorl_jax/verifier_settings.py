@@ -7,8 +7,8 @@ from typing import Any
 
 from ulorl_jax.data.answer_pairs import JUSTIFICATIONS
 from ulorl_jax.models.qwen3 import Qwen3Config
-from ulorl_jax.section_checks import check_asking, check_optimizer
 from ulorl_jax.sections import AskingSettings, CheckpointSettings, TokenizerSettings, TrainingMeshSettings
+from ulorl_jax.sections.checks import check_asking, check_optimizer
 from ulorl_jax.train.state import OptimizerSettings
 from ulorl_jax.typed import build, demand, demand_least
 from ulorl_jax.verifier_data import PairDataSettings

@@ -25,7 +25,7 @@ from ulorl_jax.io.progress import Progress
 from ulorl_jax.mesh import Layout, make_mesh, reshard
 from ulorl_jax.models.qwen3_params import map_table
 from ulorl_jax.parts import make_workdir
-from ulorl_jax.section_checks import check_experts
+from ulorl_jax.sections.checks import check_experts
 from ulorl_jax.supervised import RowSettings, Supervised
 from ulorl_jax.train.state import init_state, start_state, state_shardings, state_structs
 from ulorl_jax.types import TrainState
