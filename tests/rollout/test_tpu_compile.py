@@ -26,7 +26,7 @@ DENSE = Qwen3Config(8192, 512, 1024, 4, 8, 4, 128, dtype="bfloat16")
 EXPERTS = Qwen3Config(
     8192, 512, 0, 4, 8, 4, 128, num_experts=8, num_experts_per_tok=2, moe_intermediate_size=256, dtype="bfloat16"
 )
-PAGES, SLOTS, WIDTH = PageSettings(16 * 20, 64), 32, 1280
+PAGES, SLOTS, WIDTH = PageSettings(32 * 20, 64), 32, 1280
 POOL = 2 * PAGES.count * PAGES.size * 2 * 4 * 128 * 4  # bytes: bfloat16, keys and values, heads, d, layers
 
 
