@@ -67,6 +67,11 @@ class DecodeState:
         """`[C]` bool, slots whose context is not computed yet: they do not decode."""
         return self.active & (self.lengths + 1 < self.known)
 
+    @property
+    def decoding(self) -> jax.Array:
+        """`[C]` bool, slots that draw a token in the next decode step."""
+        return self.active & ~self.filling
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)

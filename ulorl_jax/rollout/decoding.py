@@ -51,7 +51,7 @@ def _forward(
 ) -> tuple[DecodeState, jax.Array, jax.Array]:
     """One pass of the network: the state with what it computed, and hidden states `[C, D]` of the slots' tokens and
     `[R, n, D]` of the chunk's; C or R may be 0."""
-    decoding = state.active & ~state.filling
+    decoding = state.decoding
     at = state.lengths  # a filling slot's token goes nowhere: see make_attend
     tokens = jnp.take_along_axis(state.contexts, at[:, None], axis=1)[:, 0]
     more = None if chunk is None else state.contexts[chunk.slots[:, None], chunk.positions]
@@ -78,8 +78,8 @@ def _contexts(state: DecodeState, lanes: Lanes) -> Chunk | None:
 
 def _last_tokens(state: DecodeState, lanes: Lanes) -> Chunk:
     """The token that each slot decodes, of no more slots than lanes has rows."""
-    zeros, decoding = jnp.zeros_like(state.turns), state.active & ~state.filling
-    return next_chunk(lanes, zeros, zeros + len(zeros), state.lengths, state.lengths + 1, decoding)
+    zeros = jnp.zeros_like(state.turns)
+    return next_chunk(lanes, zeros, zeros + len(zeros), state.lengths, state.lengths + 1, state.decoding)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4), donate_argnums=2)
@@ -115,8 +115,7 @@ def prefill(spec: EngineSpec, params, tokens, length, existing: Prefix | None) -
 def _step(spec: EngineSpec, params, state: DecodeState, lanes: Lanes) -> tuple[DecodeState, jax.Array, jax.Array]:
     """One token per slot that decodes, and a chunk of contexts beside; of lanes without slots the rows are slots that
     decode, and no other may. The only place where tokens are drawn."""
-    decoding, slots = state.active & ~state.filling, slice(None)
-    before = state
+    before, decoding, slots = state, state.decoding, slice(None)
     if lanes.slots:
         state, hidden, _ = _forward(spec, params, state, lanes, _contexts(state, lanes))
     else:
@@ -162,7 +161,7 @@ def generate_segment(
     def step(lanes, carry):
         i, stop, before, out = carry
         state, tokens, logp = _step(spec, params, before, lanes)
-        drew = before.active & ~before.filling
+        drew = before.decoding
         at = jnp.arange(spec.slots), jnp.where(drew, out.counts, max_tokens)
         out = SegmentTokens(
             out.tokens.at[at].set(tokens, mode="drop"),

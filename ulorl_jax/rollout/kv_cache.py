@@ -97,6 +97,7 @@ def make_attend(
     def attend(q, k, v, cache, layer):
         def local(q, k, v, positions, decoding, chunk, n, keys, values):
             blocks, size, slots = keys[0].shape[2], keys[0].shape[-1], jnp.arange(len(positions))
+            groups = len(keys)
             if chunk is None:
                 # What is written for a slot that does not decode lies where its next token will, which writes over it.
                 to, at = slots, positions
@@ -110,18 +111,18 @@ def make_attend(
             def write(i, keys, values):
                 """Into the blocks of a group; of others nothing."""
                 own = block - i * blocks
-                slot = to if len(cache.k[0]) == 1 else jnp.where((own >= 0) & (own < blocks), to, to + len(slots))
+                slot = to if groups == 1 else jnp.where((own >= 0) & (own < blocks), to, to + len(slots))
                 new = keys.at[n, slot, own, :, :, place].set(k[:, 0].astype(keys.dtype), **how)
                 return new, values.at[n, slot, own, :, place].set(v[:, 0].astype(values.dtype), **how)
 
-            keys, values = zip(*map(write, range(len(keys)), keys, values), strict=True)
+            keys, values = zip(*map(write, range(groups), keys, values), strict=True)
 
             def read(slots, i):
-                group, own = (i, 0) if len(keys) > 1 else (0, i)
+                group, own = (i, 0) if groups > 1 else (0, i)
                 found = (x[group].at[n, slots, own].get(mode="promise_in_bounds") for x in (keys, values))
                 return tuple(x.astype(q.dtype) for x in found)
 
-            held = Blocks(blocks * len(keys), size, blocks == 1, read)
+            held = Blocks(blocks * groups, size, blocks == 1, read)
             out = attend_slots(mine, q, jnp.where(decoding, positions, 0), chunk, held)
             return out, keys, values
 
