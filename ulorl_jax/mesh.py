@@ -15,6 +15,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.layout import Layout as ArrayLayout
+from jax.experimental.layout import with_layout_constraint
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXES = ("data", "fsdp", "context", "expert", "tensor")
@@ -192,6 +194,7 @@ class Layout:
         return jax.lax.with_sharding_constraint(x, self.sharding(*axes))
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def gather(x: jax.Array, names: Sequence[str], axis: int) -> jax.Array:
     """Inside shard_map: a dim that is split over these mesh axes, whole. Its gradient is `sum_scattered`.
 
@@ -215,9 +218,21 @@ def sum_scattered(x: jax.Array, names: Sequence[str], axis: int) -> jax.Array:
       x: what this device adds.
       names, axis: see `gather`.
     """
-    for name in _split(names):
-        x = jax.lax.psum_scatter(x, name, scatter_dimension=axis, tiled=True)
-    return x
+    if not (split := _split(names)):
+        return x
+    # What is scattered where it is the minor dim in memory XLA:TPU writes as an all-reduce, too.
+    minor = 0 < axis == x.ndim - 1
+    x = jnp.swapaxes(x, -1, -2) if minor else x
+    x = with_layout_constraint(x, ArrayLayout(tuple(range(x.ndim))))
+    for name in split:
+        x = jax.lax.psum_scatter(x, name, scatter_dimension=axis - minor, tiled=True)
+    return jnp.swapaxes(x, -1, -2) if minor else x
+
+
+gather.defvjp(
+    lambda x, names, axis: (gather(x, names, axis), None),
+    lambda names, axis, _, g: (sum_scattered(g, names, axis),),
+)
 
 
 def _split(names: Sequence[str]) -> list[str]:
