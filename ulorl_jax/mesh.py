@@ -194,7 +194,6 @@ class Layout:
         return jax.lax.with_sharding_constraint(x, self.sharding(*axes))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def gather(x: jax.Array, names: Sequence[str], axis: int) -> jax.Array:
     """Inside shard_map: a dim that is split over these mesh axes, whole. Its gradient is `sum_scattered`.
 
@@ -206,6 +205,10 @@ def gather(x: jax.Array, names: Sequence[str], axis: int) -> jax.Array:
       names: mesh axes, the major one first. The last ones to be gathered, and to be reduced first, carry most bytes.
       axis: the dim.
     """
+    return _gather(x, tuple(names), axis)
+
+
+def _gathered(x: jax.Array, names: tuple[str, ...], axis: int) -> jax.Array:
     for name in reversed(_split(names)):
         x = jax.lax.all_gather(x, name, axis=axis, tiled=True)
     return x
@@ -229,8 +232,9 @@ def sum_scattered(x: jax.Array, names: Sequence[str], axis: int) -> jax.Array:
     return jnp.swapaxes(x, -1, -2) if minor else x
 
 
-gather.defvjp(
-    lambda x, names, axis: (gather(x, names, axis), None),
+_gather = jax.custom_vjp(_gathered, nondiff_argnums=(1, 2))
+_gather.defvjp(
+    lambda x, names, axis: (_gathered(x, names, axis), None),
     lambda names, axis, _, g: (sum_scattered(g, names, axis),),
 )
 
