@@ -56,8 +56,8 @@ def test_qwen3_30b_at_128k_with_1024_slots_of_40960_tokens_fits_a_v5p_128(tmp_pa
     assert found["fits"], done.stdout
     peaks = {name: row["peak"] / 2**30 for name, row in found["programs"].items()}
     assert peaks["train"] < 17 and peaks["decode"] < 62.6 and peaks["prefill"] < 62.6 and peaks["reshard"] < 6
-    sent = found["programs"]["train"]["collectives"]
-    assert sent["all-reduce"]["bytes"] < 2 * 2**30  # what weights learn is reduced and scattered, of every one
+    sent = found["collectives"]["train"]
+    assert sent["all-reduce"]["bytes"] < 2**29  # of what weights learn each chip gets its own part alone
 
 
 @pytest.mark.parametrize(
