@@ -5,7 +5,7 @@ Hardware: TPU v5p-128 (64 chips of 95 GiB): mesh fsdp 4 x context 16. Other slic
           the same file, with as many pages as they hold (v5p-64: fsdp 2, half of them). On 256 chips
           --config.mesh.tensor=2: 128 experts are not split 256 ways.
           --config.mesh.context=4 --config.mesh.expert=4 gives every expert an owner among four chips in training, too:
-          94 GiB per micro-batch come out of a chip's collectives instead of 167.
+          93 GiB per micro-batch come out of a chip's collectives instead of 150.
 Memory:   python launch/plan.py compile --config=configs/qwen3_30b.py --topology=v5p:4x4x4 --workdir=runs/plan
 Command:  python launch/train.py --config=configs/qwen3_30b.py --workdir=runs/qwen3_30b
           (first with --dry_run: parameters, tokens per step and memory by hand count, in seconds)

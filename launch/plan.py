@@ -9,13 +9,14 @@ says how well the simulation tells that run's own step. Writes plan.json and pla
 python launch/plan.py compile --config=configs/qwen3_30b.py --topology=v5p:4x4x4[,v6e:16x16] --workdir=FOLDER
 
 Compiles the run's programs for slices that need not exist (it takes libtpu, no TPU, and minutes each), and says of each
-slice whether they fit its memory, what they send, and the seconds that a step cannot be faster than. Writes
-compiled.json into the workdir.
+slice whether they fit its memory, what they send, and the seconds that a step cannot be faster than; or why the run's
+mesh cannot lie on it. Writes compiled.json into the workdir.
 """
 
 import json
 import os
 import pathlib
+import subprocess
 import sys
 
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])  # not launch/: its inspect.py is not Python's
@@ -24,7 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from launch.cli import errors_for_people, make_parser
+from launch.cli import ROOT, errors_for_people, make_parser
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file; any key: --config.slots=128,256", lock_config=True
@@ -135,24 +136,43 @@ def compile_slices(resolved: dict, workdir: pathlib.Path) -> None:
         if not TOPOLOGY.value:
             raise app.UsageError("compile wants --topology, such as --topology=v5p:4x4x4")
         names = [choose(dict(zip(ALL, ALL, strict=True)), name, "--programs") for name in PROGRAMS.value or ALL]
-        for topology in TOPOLOGY.value:
-            chip_of(topology)
-            on_devices(settings, chip_count(topology))
-        slices = []
-        with Progress(len(TOPOLOGY.value) * len(names), "compiling") as progress:
-            for topology in TOPOLOGY.value:
+        os.environ.setdefault("LIBTPU_INIT_ARGS", _run_flags())
+        counts = {topology: chip_count(topology) for topology in TOPOLOGY.value if chip_of(topology)}
+        slices, refused = [], {}
+        with Progress(len(counts) * len(names), "compiling") as progress:
+            for number, (topology, count) in enumerate(counts.items()):
                 made = {}
-                for name in names:
-                    made[name] = compile_apart(resolved, topology, name)
-                    progress.update(len(slices) * len(names) + len(made), {f"{topology} {name}": made[name]["seconds"]})
-                slices.append(assess(settings, topology, made))
-        write_atomically(workdir / "compiled.json", json.dumps({"config": resolved, "slices": slices}, indent=2) + "\n")
+                try:
+                    on_devices(settings, count)
+                    for name in names:
+                        made[name] = compile_apart(resolved, topology, name)
+                        done = number * len(names) + len(made)
+                        progress.update(done, {f"{topology} {name}": made[name]["seconds"]})
+                    slices.append(assess(settings, topology, made))
+                except ValueError as error:  # of a mesh that this slice cannot have: the others can be told
+                    refused[topology] = error
+        if not slices:
+            raise next(iter(refused.values()))
+        reasons = {topology: str(error) for topology, error in refused.items()}
+        record = {"config": resolved, "slices": slices, "refused": reasons}
+        write_atomically(workdir / "compiled.json", json.dumps(record, indent=2) + "\n")
     for assessed in slices:
         rows = table_of(assessed)
         print_table(f"{assessed['topology']}: GiB on one chip", rows, {name: name for name in rows[0]})
         print(*describe_collectives(assessed), *describe_slice(assessed), sep="\n")
-    if len(slices) > 1:
-        print(describe_choice(slices))
+    for topology, reason in reasons.items():
+        print(f"{topology}: refused: {reason}")
+    if len(counts) > 1:
+        print(describe_choice(slices, len(counts)))
+
+
+def _run_flags() -> str:
+    """What the scripts of launch/tpu give libtpu: it changes what is compiled."""
+    line = '. launch/tpu/environment.sh && printf %s "$LIBTPU_INIT_ARGS"'
+    environment = os.environ | {"ULORL_ACCELERATOR": "tpu"}
+    return subprocess.run(
+        ["bash", "-c", line], cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
 
 
 def _off(predicted: dict, measured: dict, name: str) -> str:

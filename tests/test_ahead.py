@@ -37,10 +37,16 @@ def test_every_program_of_a_run_is_compiled_and_a_pool_that_is_too_large_is_refu
     assert found["collectives"]["train"] and programs["reshard"]["results"] >= found["terms"]["decoder's weights"]
     assert "v5e:2x2 (4 chips of 15.8 GiB, fsdp 2 x tensor 2): fits" in done.stdout
 
-    done = plan(tmp_path / "not", "--topology=v5e:2x2", "--programs=decode", **{"rollout.pages.count": 200_000})
+    # A list may hold slices that the mesh cannot lie on: three chips, and sixteen rows' owners for eight rows' slots.
+    flags = "--topology=v5e:1x3,v5e:2x2,v5e:4x4", "--programs=decode"
+    done = plan(tmp_path / "not", *flags, **{"rollout.pages.count": 200_000, "mesh.fsdp": -1, "rollout.slots": 2})
     assert done.returncode == 0, done.stderr[-2000:]
-    (found,) = json.loads((tmp_path / "not/compiled.json").read_text())["slices"]
+    told = json.loads((tmp_path / "not/compiled.json").read_text())
+    (found,) = told["slices"]
     assert not found["fits"] and "rollout.pages.count" in found["programs"]["decode"]["change"]
+    assert "needs 2 devices, there are 3" in told["refused"]["v5e:1x3"]
+    assert "v5e:4x4: refused: rollout.slots must be a multiple of 8" in done.stdout
+    assert "of 3 slices fit: none" in done.stdout
 
 
 @pytest.mark.slow
@@ -55,7 +61,7 @@ def test_qwen3_30b_at_128k_with_1024_slots_of_40960_tokens_fits_a_v5p_128(tmp_pa
     (found,) = json.loads((tmp_path / "compiled.json").read_text())["slices"]
     assert found["fits"], done.stdout
     peaks = {name: row["peak"] / 2**30 for name, row in found["programs"].items()}
-    assert peaks["train"] < 17 and peaks["decode"] < 62.6 and peaks["prefill"] < 62.6 and peaks["reshard"] < 6
+    assert peaks["train"] < 17.4 and peaks["decode"] < 62.6 and peaks["prefill"] < 62.6 and peaks["reshard"] < 6
     sent = found["collectives"]["train"]
     assert sent["all-reduce"]["bytes"] < 2**29  # of what weights learn each chip gets its own part alone
 

@@ -25,7 +25,7 @@ from ulorl_jax.joining import may_be_of_another
 from ulorl_jax.loop import run
 from ulorl_jax.mesh import make_mesh
 from ulorl_jax.parts import make_parts
-from ulorl_jax.roofline import CHIPS
+from ulorl_jax.roofline import CHIPS, KINDS
 from ulorl_jax.settings import Settings, on_devices
 
 PAGED = on_devices(Settings.from_dict(qwen3_30b.get_config().to_dict()), 256)
@@ -45,6 +45,16 @@ def test_the_start_says_devices_mesh_and_what_each_axis_splits_and_of_a_cpu_no_m
     assert "tensor" not in text and "?" not in text
     assert "at least" not in text.replace("float32, at least two exist", "")
     assert memory_limit(devices[0]) is None
+
+
+def test_of_a_known_chip_the_start_says_its_memory_and_the_seconds_of_a_step_at_least_and_to_expect(
+    devices, monkeypatch
+):
+    monkeypatch.setitem(KINDS, "cpu", CHIPS["v5p"])
+    lines = describe_start(runs.settings(), make_mesh(fsdp=8)).splitlines()
+    assert lines[-4].startswith("of 95.74 GiB on each device at least: the update ")
+    assert lines[-3].startswith("by hand count, with ") and " PFLOP" in lines[-3]
+    assert lines[-2].startswith("a step takes at least ") and lines[-1].startswith("expect ")
 
 
 def test_the_table_of_a_dry_run_and_of_the_start_is_one(devices):

@@ -62,6 +62,31 @@ ENTRY"""
     assert found["all-reduce"] == collectives_of(TEXT)["all-reduce"]
 
 
+def test_a_gather_that_products_hide_counts_when_it_is_started_and_not_again_beside_them_nor_when_it_is_done():
+    fused = """%fused_computation.1 (input: bf16[4,8]) -> (bf16[16,8], u32[]) {
+  %g.1 = bf16[16,8]{1,0} all-gather(%input), channel_id=7, dimensions={0}
+  ROOT %s = (bf16[16,8]{1,0}, u32[]) custom-call(%g.1), custom_call_target="AsyncCollectiveStart"
+}
+
+%async_collective_fusion.1 (input: bf16[4,8]) -> (f32[2,2], bf16[16,8], u32[]) {
+  %g.2 = bf16[16,8]{1,0} all-gather(%input), channel_id=7, dimensions={0}
+  ROOT %p = (f32[2,2]{1,0}, bf16[16,8]{1,0}, u32[]) tuple(%product, %g.2, %n)
+}
+
+%fused_computation.2 (input: bf16[4,8]) -> bf16[16,8] {
+  %g.3 = bf16[16,8]{1,0} all-gather(%input), channel_id=7, dimensions={0}
+  ROOT %d = bf16[16,8]{1,0} custom-call(%g.3), custom_call_target="AsyncCollectiveDone"
+}
+
+ENTRY %main (x: bf16[4,8]) -> bf16[16,8] {
+  %start = (bf16[16,8]{1,0}, u32[]) fusion(%x), kind=kCustom, calls=%fused_computation.1
+  %beside = (f32[2,2]{1,0}, bf16[16,8]{1,0}, u32[]) fusion(%start), kind=kCustom, calls=%async_collective_fusion.1
+  ROOT %done = bf16[16,8]{1,0} fusion(%beside), kind=kCustom, calls=%fused_computation.2
+}
+"""
+    assert collectives_of(fused) == {"all-gather": {"count": 1, "bytes": 16 * 8 * 2}}
+
+
 def test_of_a_real_program_collectives_and_bytes_are_those_that_were_written(devices):
     mesh = Mesh(np.array(devices).reshape(8), "x")
     rows, every = (NamedSharding(mesh, PartitionSpec(axis)) for axis in ("x", None))

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from configs import qwen3_30b
-from ulorl_jax.roofline import CHIPS, roofline, token_step_bytes, update_flops
+from ulorl_jax.roofline import CHIPS, describe_floor, roofline, token_step_bytes, update_flops
 from ulorl_jax.settings import Settings
 
 BIG = Settings.from_dict(qwen3_30b.get_config().to_dict())
@@ -33,9 +33,33 @@ def test_one_slot_reads_only_the_experts_it_meets():
     assert token_step_bytes(one, 0) == pytest.approx(2 * 3.35e9, rel=0.01)
 
 
-def test_the_floor_of_v5p_128_is_the_time_that_its_memory_takes():
-    floor = roofline(BIG, CHIPS["v5p"], 64, 1024 * 40_960)
-    bytes_each = (2 * 30.53e9 + 1024 * 40_960 * 98_304) / 64
-    assert floor["token_step_s"] == pytest.approx(bytes_each / 2765e9, rel=0.002)
+def test_the_floor_of_v5p_128_is_the_time_that_its_memory_and_its_products_take():
+    live, drawn = 1024 * 40_960, 1024 * 131_072 / 8
+    floor = roofline(BIG, CHIPS["v5p"], 64, live)
+    assert floor["token_step_bytes"] == pytest.approx(2 * 30.53e9 + live * 98_304, rel=0.002)
+    assert floor["token_step_s"] == pytest.approx(floor["token_step_bytes"] / 64 / 2765e9)
     assert floor["decode_s"] == pytest.approx(floor["token_step_s"] * 131_072 / 8)
-    assert floor["update_s"] == pytest.approx(1024 * 40_960 * (18.2e9 + 48.3e9) / 64 / 459e12, rel=0.01)
+    # Samples of 40,960 tokens; a step trains on as many tokens as its segment draws, and prefills what is in the slots.
+    assert floor["update_flop"] == pytest.approx(drawn * (18.2e9 + 48.3e9), rel=0.01)
+    assert floor["update_s"] == pytest.approx(floor["update_flop"] / 64 / 459e12)
+    assert floor["prefill_s"] == pytest.approx(live * (18.2e9 + 48.3e9) / 3 / 64 / 459e12, rel=0.01)
+    assert floor["step_s"] == pytest.approx(floor["decode_s"] + floor["update_s"] + floor["prefill_s"])
+    assert floor["trained_token_s"] == pytest.approx(floor["step_s"] / drawn)
+    assert floor["expected_step_s"] > floor["step_s"]
+
+
+def test_what_is_prefilled_again_is_nothing_with_a_kept_cache_and_a_third_where_three_steps_share_it():
+    def prefilled(**changes):
+        changed = dataclasses.replace(BIG, rollout=dataclasses.replace(BIG.rollout, **changes))
+        return roofline(changed, CHIPS["v5p"], 64, 1024 * 40_960)["prefill_flop"]
+
+    assert prefilled(kv="keep") == 0
+    assert 3 * prefilled(recompute_every=3) == pytest.approx(prefilled())
+
+
+def test_the_counts_are_said_with_the_seconds_they_take():
+    lines = describe_floor(roofline(BIG, CHIPS["v5p"], 64, 1024 * 40_960))
+    assert "with 41,943,040 tokens in the slots: a token step reads 4,184 GB; an update of the 16,777,216" in lines[0]
+    assert "takes 1,117 PFLOP, contexts prefilled again 930.7" in lines[0]
+    assert lines[1].startswith("a step takes at least 457 s: a segment 387 s (23.6 ms per token step), its update 38 s")
+    assert lines[2].startswith("expect 801 s or more: 60% of")

@@ -301,6 +301,14 @@ def test_a_network_that_cannot_be_built_is_refused_before_anything_else():
         ({"rollout.slots": 201}, (4, 8), ["multiple of 8", "got 201", "208 would work"], 208),
         ({"warm_start.row_length": 210}, (4, 4, 4), ["multiple of 8", "got 210", "216 would work"], 216),
         ({"train.row_lengths": (216, 220)}, (4, 4, 4), ["multiple of 8", "got 220", "224 would work"], (216, 224)),
+        # On a TPU: blocks of 128 in rows too long for all scores at once, and in every part of a row.
+        (
+            {"train.row_lengths": (216, 300)},
+            (4, 4, 1, 128),
+            ["multiple of 128", "got 300", "384 would work"],
+            (216, 384),
+        ),
+        ({"warm_start.row_length": 1000}, (4, 4, 1, 128), ["multiple of 128", "got 1000", "1024 would work"], 1024),
         ({"rollout.pages.count": 3}, (4, 1), ["at least 4", "209 tokens", "got 3", "4 would work"], 4),
         ({"rollout.pages.count": 30}, (4, 8), ["multiple of 8", "at least 32", "got 30", "32 would work"], 32),
         ({"rollout.pages.count": 33}, (4, 8), ["multiple of 8", "at least 32", "got 33", "40 would work"], 40),
@@ -314,6 +322,13 @@ def test_what_the_mesh_cannot_split_is_refused_with_the_next_size_it_can(wrong, 
         check_mesh(Settings.from_dict(changed(fits | wrong)), *ways)
     assert all(part in str(refusal.value) for part in [key, *said]), refusal.value
     check_mesh(Settings.from_dict(changed(fits | {key: remedy})), *ways)
+
+
+def test_on_a_tpu_each_part_of_a_row_is_of_whole_blocks():
+    long = {"train.row_lengths": (8256,), "warm_start.row_length": 8192, "warm_start.rows": 4}
+    with pytest.raises(ValueError, match="train.row_lengths must be a multiple of 2048.*got 8256.*10240 would work"):
+        check_mesh(Settings.from_dict(changed(long)), 1, 1, 16, 128)
+    check_mesh(Settings.from_dict(changed(long | {"train.row_lengths": (10240,)})), 1, 1, 16, 128)
 
 
 def test_on_so_many_devices_the_mesh_has_sizes_and_every_part_with_rows_of_its_own_has_one():

@@ -76,8 +76,8 @@ def test_the_floor_counts_no_more_tokens_than_the_pool_holds():
 def test_of_several_slices_those_that_fit_are_named_the_smallest_first():
     small, large, none = (assess(runs.settings({"mesh.fsdp": -1}), topology, {"decode": program(size * GIB)})
                           for topology, size in (("v5e:2x2", 1), ("v5e:4x4", 1), ("v5e:2x4", 999)))  # fmt: skip
-    assert describe_choice([large, none, small]) == "of 3 slices fit: v5e:2x2 (4 chips), v5e:4x4 (16 chips)"
-    assert describe_choice([none]) == "of 1 slices fit: none"
+    assert describe_choice([large, none, small], 4) == "of 4 slices fit: v5e:2x2 (4 chips), v5e:4x4 (16 chips)"
+    assert describe_choice([none], 1) == "of 1 slices fit: none"
 
 
 def test_what_takes_most_of_a_chip_is_named_with_what_makes_it_smaller():
@@ -86,3 +86,21 @@ def test_what_takes_most_of_a_chip_is_named_with_what_makes_it_smaller():
     large = assess(settings, "v5e:8x8", programs)
     for row in large["programs"].values():
         assert row["change"].startswith("KV cache 60.00 GiB: fewer rollout.pages.count")
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in memory space hbm. Used 40.1G of 9G",
+        "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries (40.10G) exceeds "
+        "available HBM (15.75G).",
+    ],
+)
+def test_an_update_that_the_compiler_refuses_is_not_told_to_change_a_cache_that_is_none_of_its_own(reason):
+    settings = on_devices(Settings.from_dict(qwen3_30b.get_config().to_dict()), 64)
+    state = sum(t.per_device or 0.0 for t in memory_terms(settings) if t.name in ("parameters", "optimizer")) / GIB
+    (row,) = assess(settings, "v5e:8x8", {"train": {"refused": reason, "seconds": 1.0}})["programs"].values()
+    assert row["change"].startswith(f"temporaries {40.1 - state:.2f} GiB: shorter train.row_lengths")
+    unsaid = {"train": {"refused": "RESOURCE_EXHAUSTED", "seconds": 1.0}}
+    (row,) = assess(settings, "v5e:8x8", unsaid)["programs"].values()
+    assert row["change"].startswith("optimizer 3.56 GiB: a larger mesh.fsdp")

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 from ulorl_jax.compiled import collectives_of, memory_of
 from ulorl_jax.mesh import Layout, make_mesh, reshard_program
+from ulorl_jax.models.packed_attention import row_tile
 from ulorl_jax.parts import engine_spec
 from ulorl_jax.rollout import decoding, placing
 from ulorl_jax.rollout.decoding import param_shardings
@@ -69,7 +70,8 @@ def programs(settings: Settings, devices: list[Any]) -> dict[str, Callable[[], A
     s = on_devices(settings, len(devices))
     mesh = make_mesh(**dataclasses.asdict(s.mesh), devices=devices)
     training, layout = Layout(mesh, "training"), Layout(mesh, "decoding")
-    check_mesh(s, training.ways("rows"), layout.ways("slots"), training.ways("tokens"))
+    tile = row_tile(training.platform, s.model.head_dim)
+    check_mesh(s, training.ways("rows"), layout.ways("slots"), training.ways("tokens"), tile)
     spec = engine_spec(s, (0,), layout, s.rollout.sampling)
     optimizer = make_optimizer(s.optimizer)
     state = state_structs(s.model, optimizer, training)

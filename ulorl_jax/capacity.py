@@ -14,7 +14,7 @@ from ulorl_jax.ahead import PROGRAMS, programs
 from ulorl_jax.compiled import Memory, is_out_of_memory, memory_of
 from ulorl_jax.footprint import GIB, Term, held, memory_table, memory_terms
 from ulorl_jax.mesh import DECODING, TRAINING
-from ulorl_jax.roofline import KINDS, live_tokens, roofline
+from ulorl_jax.roofline import KINDS, describe_floor, live_tokens, roofline
 from ulorl_jax.settings import Settings
 from ulorl_jax.slices import CHANGES, TERM_CHANGES
 
@@ -53,7 +53,7 @@ def memory_limit(device: Any) -> float | None:
 
 
 def describe_start(settings: Settings, mesh: jax.sharding.Mesh) -> str:
-    """Devices, mesh, what is split over it, memory by term, and the seconds that a step cannot be faster than.
+    """Devices, mesh, what is split over it, memory by term, and the seconds of a step: at least, and to expect.
 
     Args:
       settings: the run's.
@@ -77,13 +77,7 @@ def describe_start(settings: Settings, mesh: jax.sharding.Mesh) -> str:
         shown = ", ".join(f"{name} {size / GIB:.2f}" for name, size in least.items())
         lines.append(f"of {limit / GIB:.2f} GiB on each device at least: {shown}")
     if chip := KINDS.get(device.device_kind):
-        live = live_tokens(settings)
-        floor = roofline(settings, chip, mesh.size, live)
-        lines.append(
-            f"a step takes at least {floor['decode_s'] + floor['update_s']:.3g} s, with {live:,.0f} tokens in the "
-            f"slots: {floor['decode_s']:.3g} s for a segment ({1e3 * floor['token_step_s']:.3g} ms per token), "
-            f"{floor['update_s']:.3g} s for an update of as many samples"
-        )
+        lines += describe_floor(roofline(settings, chip, mesh.size, live_tokens(settings)))
     return "\n".join(lines)
 
 

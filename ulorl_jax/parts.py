@@ -19,6 +19,7 @@ from ulorl_jax.io.folders import demand_shared
 from ulorl_jax.io.prompts import Prompts, Source
 from ulorl_jax.io.tokenizer import Tokenizer
 from ulorl_jax.mesh import Layout, make_mesh
+from ulorl_jax.models.packed_attention import row_tile
 from ulorl_jax.processes import demand_same, first_before_others
 from ulorl_jax.rewards import Judge
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine
@@ -132,7 +133,8 @@ def make_layouts(settings: Settings) -> tuple[Settings, Layout, Layout]:
     s = on_devices(settings, jax.device_count())
     mesh = make_mesh(**dataclasses.asdict(s.mesh))
     training, decoding = Layout(mesh, "training"), Layout(mesh, "decoding")
-    check_mesh(s, training.ways("rows"), decoding.ways("slots"), training.ways("tokens"))
+    tile = row_tile(training.platform, s.model.head_dim)
+    check_mesh(s, training.ways("rows"), decoding.ways("slots"), training.ways("tokens"), tile)
     return s, training, decoding
 
 

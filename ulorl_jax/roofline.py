@@ -6,9 +6,11 @@ import dataclasses
 import math
 
 from ulorl_jax.footprint import parameter_count
+from ulorl_jax.rollout.segments import RECOMPUTE
 from ulorl_jax.settings import Settings
 
 TERA, GIGA = 1e12, 1e9
+BANDWIDTH_REACHED, FLOPS_REACHED = 0.6, 0.45  # what this project aims at; no accelerator has shown it yet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,18 +92,60 @@ def token_step_bytes(settings: Settings, live_tokens: float) -> float:
 
 
 def roofline(settings: Settings, chip: Chip, chips: int, live_tokens: float) -> dict[str, float]:
-    """The floor of a step, in seconds.
+    """What a step must read and compute, by hand count, and the seconds that it cannot take less than.
 
     Args:
       settings: the run's.
       chip: of a slice.
       chips: how many it has.
-      live_tokens: tokens of context in the slots, on average; so long are the samples of the update, too.
+      live_tokens: tokens of context in the slots, on average; samples are as long as one slot's, too.
 
     Returns:
-      "token_step_s", "decode_s" of a segment, "update_s" of as many samples as there are slots.
+      "live_tokens"; "token_step_bytes" of all chips, "token_step_s", "decode_s" of a segment; "drawn_tokens" of a
+      segment with all slots at work, which is what a step trains on in the long run, "update_flop" of them, "update_s";
+      "prefill_flop" and "prefill_s" of the contexts in the slots, a step's share, 0 where the cache is kept; "step_s"
+      and "trained_token_s" of all this; "expected_step_s", at the shares `BANDWIDTH_REACHED` and `FLOPS_REACHED`.
     """
     slots, r = settings.rollout.slots, settings.rollout
-    step = token_step_bytes(settings, live_tokens) / (chips * chip.bandwidth)
-    update = update_flops(settings, live_tokens, live_tokens / slots) / (chips * chip.flops)
-    return {"token_step_s": step, "decode_s": step * r.segment_length, "update_s": update}
+    length, drawn = live_tokens / slots, float(slots * r.segment_length)
+    read = token_step_bytes(settings, live_tokens)
+    update = update_flops(settings, drawn, length)
+    # Forward alone is a third of forward and backward.
+    prefill = update_flops(settings, live_tokens, length) / 3 / r.recompute_every if r.kv == RECOMPUTE else 0.0
+    token_step_s = read / (chips * chip.bandwidth)
+    decode_s = token_step_s * r.segment_length
+    update_s, prefill_s = update / (chips * chip.flops), prefill / (chips * chip.flops)
+    step_s = decode_s + update_s + prefill_s
+    return {
+        "live_tokens": live_tokens,
+        "token_step_bytes": read,
+        "token_step_s": token_step_s,
+        "decode_s": decode_s,
+        "drawn_tokens": drawn,
+        "update_flop": update,
+        "update_s": update_s,
+        "prefill_flop": prefill,
+        "prefill_s": prefill_s,
+        "step_s": step_s,
+        "trained_token_s": step_s / drawn,
+        "expected_step_s": decode_s / BANDWIDTH_REACHED + (update_s + prefill_s) / FLOPS_REACHED,
+    }
+
+
+def describe_floor(floor: dict[str, float]) -> list[str]:
+    """The same for people.
+
+    Args:
+      floor: from `roofline`.
+    """
+    tokens, drawn, read = (floor[name] for name in ("live_tokens", "drawn_tokens", "token_step_bytes"))
+    return [
+        f"by hand count, with {tokens:,.0f} tokens in the slots: a token step reads {read / 1e9:,.4g} GB; an update of "
+        f"the {drawn:,.0f} tokens that a segment draws takes {floor['update_flop'] / 1e15:,.4g} PFLOP, contexts "
+        f"prefilled again {floor['prefill_flop'] / 1e15:,.4g}",
+        f"a step takes at least {floor['step_s']:.3g} s: a segment {floor['decode_s']:.3g} s "
+        f"({1e3 * floor['token_step_s']:.3g} ms per token step), its update {floor['update_s']:.3g} s, prefill "
+        f"{floor['prefill_s']:.3g} s; {1e6 * floor['trained_token_s']:.3g} us per trained token",
+        f"expect {floor['expected_step_s']:.3g} s or more: {BANDWIDTH_REACHED:.0%} of the memory's bandwidth in "
+        f"decoding and {FLOPS_REACHED:.0%} of the operations in products are good figures",
+    ]

@@ -12,6 +12,7 @@ import math
 from typing import Any
 
 from ulorl_jax.mesh import TRAINING, mesh_sizes
+from ulorl_jax.models.packed_attention import PLAIN
 from ulorl_jax.models.qwen3 import Qwen3Config
 from ulorl_jax.rollout.pages import DTYPES
 from ulorl_jax.rollout.segments import KEEP, RECOMPUTE, REFILLS, STEP
@@ -237,7 +238,7 @@ def on_devices(settings: Settings, count: int) -> Settings:
     return dataclasses.replace(settings, mesh=mesh, train=train)
 
 
-def check_mesh(settings: Settings, row_ways: int, slot_ways: int, token_ways: int = 1) -> None:
+def check_mesh(settings: Settings, row_ways: int, slot_ways: int, token_ways: int = 1, tile: int = 1) -> None:
     """Refuses rows, their tokens and slots that the mesh cannot split evenly.
 
     Args:
@@ -245,17 +246,22 @@ def check_mesh(settings: Settings, row_ways: int, slot_ways: int, token_ways: in
       row_ways: into how many parts the training layout splits packed rows.
       slot_ways: into how many parts the decoding layout splits slots.
       token_ways: into how many parts the training layout splits the tokens of a row.
+      tile: see `packed_attention.row_tile`.
 
     Raises:
       ValueError: what does not divide, and a value that works.
     """
     chunks = 2 * token_ways if token_ways > 1 else 1  # each part holds an early and a late one
+
+    def parts(length: int) -> int:
+        return max(chunks, tile * token_ways) if token_ways > 1 or length > PLAIN else chunks
+
     for name, value, ways in (
         ("train.rows_per_micro_batch", settings.train.rows_per_micro_batch, row_ways),
         ("warm_start.rows", settings.warm_start.rows, row_ways),
         ("rollout.slots", settings.rollout.slots, slot_ways),
-        *(("train.row_lengths", length, chunks) for length in settings.train.row_lengths),
-        ("warm_start.row_length", settings.warm_start.row_length, chunks),
+        *(("train.row_lengths", length, parts(length)) for length in settings.train.row_lengths),
+        ("warm_start.row_length", settings.warm_start.row_length, parts(settings.warm_start.row_length)),
     ):
         up = -(-value // ways) * ways
         demand(

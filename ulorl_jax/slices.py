@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from typing import Any
 
 from ulorl_jax.footprint import GIB, PHASES, memory_terms
-from ulorl_jax.roofline import CHIPS, Chip, live_tokens, roofline
+from ulorl_jax.roofline import CHIPS, Chip, describe_floor, live_tokens, roofline
 from ulorl_jax.settings import Settings, on_devices
 from ulorl_jax.typed import choose
 
@@ -80,14 +81,14 @@ def assess(settings: Settings, topology: str, programs: dict[str, dict[str, Any]
     for name, program in programs.items():
         beside = sum(terms.get(term, 0.0) for term in PHASES[name].beside)
         if "refused" in program:
-            change = _change(name, terms, 0.0)
+            change = _refused(name, program["refused"], terms)
             rows[name] = {"beside": beside, "fits": False, "refused": program["refused"], "change": change}
             continue
         total = beside + program["bytes"]["peak"]
         rows[name] = program["bytes"] | {"beside": beside, "total": total, "margin": memory - total}
-        change = {} if total <= memory else {"change": _change(name, terms, program["bytes"]["temporaries"])}
+        sizes = {term: terms.get(term, 0.0) for term in (*PHASES[name].given, *PHASES[name].beside)}
+        change = {} if total <= memory else {"change": _change(name, sizes, program["bytes"]["temporaries"])}
         rows[name] |= {"fits": total <= memory} | change
-    live = live_tokens(settings)
     compile_s = {name: program["seconds"] for name, program in programs.items()}
     awaited = [compile_s[name] for name in BEFORE_FIRST_TOKEN if "bytes" in programs.get(name, {})]
     return {
@@ -99,7 +100,7 @@ def assess(settings: Settings, topology: str, programs: dict[str, dict[str, Any]
         "programs": rows,
         "collectives": {name: program.get("collectives", {}) for name, program in programs.items()},
         "fits": all(row["fits"] for row in rows.values()),
-        "roofline": {"live_tokens": live} | roofline(settings, chip_of(topology), chips, live),
+        "roofline": roofline(settings, chip_of(topology), chips, live_tokens(settings)),
         "compile_s": compile_s,
         "compile_before_first_token_s": sum(awaited) if len(awaited) == len(BEFORE_FIRST_TOKEN) else None,
     }
@@ -127,34 +128,45 @@ def describe_collectives(assessed: dict[str, Any]) -> list[str]:
 
 def describe_slice(assessed: dict[str, Any]) -> list[str]:
     """The terms, the floor, the seconds of the compiler, and whether it fits."""
-    floor, awaited = assessed["roofline"], assessed["compile_before_first_token_s"]
+    awaited = assessed["compile_before_first_token_s"]
     compiled = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in assessed["compile_s"].items())
     before = f"; {', '.join(BEFORE_FIRST_TOKEN)}, which the first token waits for, {awaited:.3g} s" if awaited else ""
     terms = ", ".join(f"{name} {size / GIB:.2f}" for name, size in assessed["terms"].items())
     verdict = "fits" if assessed["fits"] else "does not fit"
     return [
-        f"by hand, GiB on a chip: {terms}",
-        f"floor with {floor['live_tokens']:,.0f} tokens in the slots: {1e3 * floor['token_step_s']:.3g} ms per token "
-        f"step, {floor['decode_s']:.3g} s per segment, {floor['update_s']:.3g} s per update of as many samples",
+        f"by hand count, GiB on a chip: {terms}",
+        *describe_floor(assessed["roofline"]),
         f"traced, lowered and compiled on this machine: {compiled}{before}",
         f"{_name(assessed)}: {verdict}",
     ]
 
 
-def describe_choice(slices: list[dict[str, Any]]) -> str:
-    """Which of several slices fit, the smallest first."""
+def describe_choice(slices: list[dict[str, Any]], asked: int) -> str:
+    """Which of the slices that were asked for fit, the smallest first.
+
+    Args:
+      slices: see `assess`.
+      asked: how many they were, with those the run's mesh cannot lie on.
+    """
     fitting = sorted((assessed for assessed in slices if assessed["fits"]), key=lambda assessed: assessed["chips"])
     names = ", ".join(f"{assessed['topology']} ({assessed['chips']} chips)" for assessed in fitting)
-    return f"of {len(slices)} slices fit: {names or 'none'}"
+    return f"of {asked} slices fit: {names or 'none'}"
 
 
-def _change(program: str, terms: dict[str, float], temporaries: float) -> str:
+def _change(program: str, sizes: dict[str, float], temporaries: float) -> str:
     """What takes most of a chip while the program runs, and what makes it smaller."""
-    there = {term: terms[term] for term in ("parameters", "optimizer", "decoder's weights", "KV cache")}
-    largest = max(there, key=lambda term: there[term])
-    if temporaries > there[largest]:
+    largest = max(sizes, key=lambda term: sizes[term])
+    if temporaries > sizes[largest]:
         return f"temporaries {temporaries / GIB:.2f} GiB: {CHANGES[program]}"
-    return f"{largest} {there[largest] / GIB:.2f} GiB: {TERM_CHANGES[largest]}"
+    return f"{largest} {sizes[largest] / GIB:.2f} GiB: {TERM_CHANGES[largest]}"
+
+
+def _refused(program: str, reason: str, terms: dict[str, float]) -> str:
+    """The same of a program that the compiler does not take: what lies beside it is not in its way."""
+    given = {term: terms.get(term, 0.0) for term in PHASES[program].given}
+    used = re.search(r"([\d.]+)([MG])\)? (?:of|exceeds)", reason)
+    size = float(used[1]) * {"M": 2**20, "G": GIB}[used[2]] if used else 0.0
+    return _change(program, given, size - sum(given.values()))
 
 
 def _name(assessed: dict[str, Any]) -> str:

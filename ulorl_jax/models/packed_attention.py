@@ -31,6 +31,16 @@ from ulorl_jax.models.splash_attention import LANES, splash_attention
 PLAIN = 256  # tokens of a row up to which its scores are computed at once
 
 
+def row_tile(platform: str, head_dim: int) -> int:
+    """Tokens of which a device must have whole multiples of a row longer than `PLAIN`, or of a part of any row.
+
+    Args:
+      platform: of the devices.
+      head_dim: d.
+    """
+    return LANES if platform == "tpu" and head_dim % LANES == 0 else 1
+
+
 def attend_packed(
     q: jax.Array, k: jax.Array, v: jax.Array, sample_ids: jax.Array, layout: Layout | None = None
 ) -> jax.Array:
@@ -51,7 +61,7 @@ def attend_packed(
     split = layout is not None and layout.ways("tokens") > 1
     if length <= PLAIN and not split:
         local = lambda q, k, v, index, ids: packed_attention(q, k, v, ids)  # noqa: E731 (one of three)
-    elif platform == "tpu" and q.shape[-1] % LANES == 0:
+    elif row_tile(platform, q.shape[-1]) > 1:
         local = splash_attention
     else:
         local = functools.partial(block_attention, block=GPU_BLOCK if platform == "gpu" else BLOCK)
