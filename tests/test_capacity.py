@@ -15,6 +15,7 @@ from ulorl_jax.capacity import (
     TERM_CHANGES,
     check_memory,
     describe_start,
+    describe_update,
     explain_exhaustion,
     memory_limit,
     program_at,
@@ -83,6 +84,18 @@ def test_a_run_that_fills_its_devices_starts_and_one_byte_less_refuses_it_with_t
     error = str(caught.value)
     assert f"{most / GIB:.2f} GiB" in error and "the largest term is KV cache: fewer rollout.pages.count" in error
     assert "launch/plan.py compile" in error
+
+
+def test_what_the_compiled_update_takes_is_said_and_what_to_change_where_it_is_more_than_there_is(devices):
+    mesh = make_mesh(data=2, fsdp=4)
+    settings = on_devices(runs.settings({"mesh.data": 2, "mesh.fsdp": -1}), 8)
+    assert describe_update(settings, mesh, None) == ""
+    fits = describe_update(settings, mesh, 2.0 * GIB)
+    assert fits.startswith("the compiled update takes 0.") and fits.endswith("GiB of 2.00 GiB on each device")
+    terms = {term.name: term.per_device for term in memory_terms(settings)}
+    lies_there = sum(terms[name] for name in ("parameters", "optimizer", "decoder's weights", "KV cache"))
+    said = describe_update(settings, mesh, lies_there)  # which leaves nothing for what the program itself needs
+    assert "each device, and will not fit; the largest is decoder's weights: a larger mesh.tensor" in said
 
 
 def test_a_v5e_is_refused_30b_without_pages_and_is_told_the_size_of_the_cache():

@@ -12,7 +12,7 @@ import jax
 
 from ulorl_jax.ahead import PROGRAMS, programs
 from ulorl_jax.compiled import Memory, is_out_of_memory, memory_of
-from ulorl_jax.footprint import GIB, Term, held, memory_table, memory_terms
+from ulorl_jax.footprint import GIB, PHASES, Term, held, memory_table, memory_terms
 from ulorl_jax.mesh import DECODING, TRAINING
 from ulorl_jax.roofline import KINDS, describe_floor, live_tokens, roofline
 from ulorl_jax.settings import Settings
@@ -35,6 +35,7 @@ PLACES = {
     ("segments", "run"): "decode",
     ("loop", "_sync_weights"): "reshard",
     ("loop", "update"): "train",
+    ("capacity", "describe_update"): "train",
     ("tracing", "look"): "train",  # its forward pass, of one micro-batch
     ("replay", "replay"): "train",
     ("warm_start", "first_params"): "warm_start",
@@ -104,6 +105,36 @@ def check_memory(terms: Sequence[Term], limit: float | None) -> None:
         )
 
 
+def describe_update(settings: Settings, mesh: jax.sharding.Mesh, limit: float | None) -> str:
+    """What the compiler says that the update takes, before hours go into the segment that comes first.
+
+    All processes of a run compile it, and find it on disk when they update.
+
+    Args:
+      settings: the run's.
+      mesh: of its devices.
+      limit: bytes of a device; None: nobody knows, and nothing is compiled.
+
+    Returns:
+      A line: whether it fits, and else the largest term and what to change; "" where nothing was compiled.
+
+    Raises:
+      JaxRuntimeError: the compiler refuses it, see `explaining_exhaustion`.
+    """
+    if limit is None:
+        return ""
+    terms = memory_terms(settings)
+    memory = memory_of(programs(settings, list(mesh.devices.flat))["train"]().compile())
+    sizes = held(terms, "train")
+    beside = sum(sizes[name] for name in PHASES["train"].beside if name in sizes)
+    said = f"the compiled update takes {(beside + memory.peak) / GIB:.2f} GiB of {limit / GIB:.2f} GiB on each device"
+    if beside + memory.peak <= limit:
+        return said
+    sizes = {name: size for name, size in sizes.items() if name not in PHASES["train"].made}
+    largest, change = _largest(sizes, "train", memory)
+    return f"{said}, and will not fit; the largest is {largest}: {change}"
+
+
 @contextlib.contextmanager
 def explaining_exhaustion(settings: Settings, mesh: jax.sharding.Mesh) -> Iterator[None]:
     """Says what was too large when a device runs out of memory within the block.
@@ -154,21 +185,18 @@ def explain_exhaustion(
       limit: bytes of a device; None: nobody knows.
     """
     sizes = held(terms, program) if program else {term.name: term.per_device or 0.0 for term in terms}
-    changes = dict(TERM_CHANGES)
     lines = [f"by hand count each holds {_shown(sizes)}"]
     if compiled and program:
         lines.append(
             f"the compiled program takes {compiled.arguments / GIB:.2f} GiB of arguments, {compiled.results / GIB:.2f} "
             f"of new results and {compiled.temporaries / GIB:.2f} of temporaries"
         )
-        sizes["the program's temporaries"] = compiled.temporaries
-        changes["the program's temporaries"] = CHANGES[program]
-    largest = max(sizes, key=lambda name: sizes[name])
+    largest, change = _largest(sizes, program, compiled)
     of = "" if limit is None else f" of {limit / GIB:.2f} GiB each"
     reason = next(line for line in text.splitlines() if is_out_of_memory(Exception(line)))
     return (
         f"the devices{of} ran out of memory during {NAMES.get(program or '', 'the run')} ({reason.strip()[:300]}); "
-        f"{'; '.join(lines)}. The largest is {largest}: {changes[largest]}. The last checkpoint is untouched, and the "
+        f"{'; '.join(lines)}. The largest is {largest}: {change}. The last checkpoint is untouched, and the "
         f"same command with less goes on from it"
     )
 
@@ -179,6 +207,14 @@ def _compile_again(settings: Settings, mesh: jax.sharding.Mesh, program: str) ->
         return memory_of(programs(settings, list(mesh.devices.flat))[program]().compile())
     except jax.errors.JaxRuntimeError:  # it is the compiler that runs out of memory: its text says so
         return None
+
+
+def _largest(sizes: Mapping[str, float], program: str | None, compiled: Memory | None) -> tuple[str, str]:
+    """The largest of terms and, where they are known, a program's temporaries; and what makes it smaller."""
+    largest = max(sizes, key=lambda name: sizes[name])
+    if program and compiled and compiled.temporaries > sizes[largest]:
+        return "the program's temporaries", CHANGES[program]
+    return largest, TERM_CHANGES[largest]
 
 
 _TABLES: dict[str, Mapping[str, tuple[str, ...]]] = {"in training": TRAINING, "in decoding": DECODING}

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from ulorl_jax.batches import count_tokens, samples_of
-from ulorl_jax.capacity import check_memory, describe_start, explaining_exhaustion, memory_limit
+from ulorl_jax.capacity import check_memory, describe_start, describe_update, explaining_exhaustion, memory_limit
 from ulorl_jax.clock import Clock, StopRequest
 from ulorl_jax.evaluate import evaluate
 from ulorl_jax.footprint import GIB, memory_terms
@@ -66,8 +66,11 @@ def run(parts: Parts, began: float | None = None) -> dict[str, Any]:
     s, mesh = parts.settings, parts.training.mesh
     if is_first():
         print(describe_start(s, mesh), flush=True)
-    check_memory(memory_terms(s), memory_limit(jax.local_devices()[0]))
+    limit = memory_limit(jax.local_devices()[0])
+    check_memory(memory_terms(s), limit)
     with explaining_exhaustion(s, mesh), Compilations() as compilations:
+        if (said := describe_update(s, mesh, limit)) and is_first():
+            print(said, flush=True)
         return _run(_Loop(parts, compilations, time.monotonic() if began is None else began))
 
 
