@@ -42,4 +42,5 @@ def get_config() -> ml_collections.ConfigDict:
     c.train.update(row_lengths=(139264,), rows_per_micro_batch=0)
     c.warm_start.rows = 16
     c.evaluation.update(every=50, samples=32)
+    c.checkpoint.every = 1  # a step takes minutes, and a slice that is wanted back gives half a minute's notice
     return c

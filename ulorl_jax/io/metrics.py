@@ -50,7 +50,8 @@ class Metrics:
             kept = [line for line in _whole_lines(path) if _row(line, path)["step"] <= after_step]
             write_atomically(path, "".join(kept))
         workdir.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 -- closed by close()
+        path.touch()
+        self._path = path
         # A purge step tells TensorBoard to forget the events from there on.
         self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=after_step + 1)
 
@@ -65,9 +66,10 @@ class Metrics:
             return
         row = {name: float(value) for name, value in values.items()}
         text = {name: value if math.isfinite(value) else str(value) for name, value in row.items()}
-        # One write and one flush: a kill leaves either no line or a line without its end.
-        self._file.write(json.dumps({"step": step} | text) + "\n")
-        self._file.flush()
+        # One write: a kill leaves either no line or a line without its end. Closed at once: a bucket that is mounted
+        # as a folder gets what was written when its file is closed.
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step} | text) + "\n")
         for name, value in row.items():
             if math.isfinite(value):
                 self._board.add_scalar(name, value, step)
@@ -76,7 +78,6 @@ class Metrics:
         """Writes out what is pending."""
         if self._silent:
             return
-        self._file.close()
         self._board.close()
 
     def __enter__(self) -> "Metrics":
