@@ -61,7 +61,7 @@ def test_qwen3_30b_at_128k_with_1024_slots_of_40960_tokens_fits_a_v5p_128(tmp_pa
     (found,) = json.loads((tmp_path / "compiled.json").read_text())["slices"]
     assert found["fits"], done.stdout
     peaks = {name: row["peak"] / 2**30 for name, row in found["programs"].items()}
-    assert peaks["train"] < 17.4 and peaks["decode"] < 62.6 and peaks["prefill"] < 62.6 and peaks["reshard"] < 6
+    assert peaks["train"] < 17.4 and peaks["decode"] < 62.6 and peaks["prefill"] < 62.6 and peaks["reshard"] < 8
     sent = found["collectives"]["train"]
     assert sent["all-reduce"]["bytes"] < 2**29  # of what weights learn each chip gets its own part alone
 

@@ -143,9 +143,9 @@ def describe_floor(floor: dict[str, float]) -> list[str]:
         f"by hand count, with {tokens:,.0f} tokens in the slots: a token step reads {read / 1e9:,.4g} GB; an update of "
         f"the {drawn:,.0f} tokens that a segment draws takes {floor['update_flop'] / 1e15:,.4g} PFLOP, contexts "
         f"prefilled again {floor['prefill_flop'] / 1e15:,.4g}",
-        f"a step takes at least {floor['step_s']:.3g} s: a segment {floor['decode_s']:.3g} s "
+        f"a step takes at least {floor['step_s']:,.4g} s: a segment {floor['decode_s']:.3g} s "
         f"({1e3 * floor['token_step_s']:.3g} ms per token step), its update {floor['update_s']:.3g} s, prefill "
         f"{floor['prefill_s']:.3g} s; {1e6 * floor['trained_token_s']:.3g} us per trained token",
-        f"expect {floor['expected_step_s']:.3g} s or more: {BANDWIDTH_REACHED:.0%} of the memory's bandwidth in "
+        f"expect {floor['expected_step_s']:,.4g} s or more: {BANDWIDTH_REACHED:.0%} of the memory's bandwidth in "
         f"decoding and {FLOPS_REACHED:.0%} of the operations in products are good figures",
     ]
