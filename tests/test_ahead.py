@@ -37,15 +37,15 @@ def test_every_program_of_a_run_is_compiled_and_a_pool_that_is_too_large_is_refu
     assert found["collectives"]["train"] and programs["reshard"]["results"] >= found["terms"]["decoder's weights"]
     assert "v5e:2x2 (4 chips of 15.8 GiB, fsdp 2 x tensor 2): fits" in done.stdout
 
-    # A list may hold slices that the mesh cannot lie on: three chips, and sixteen rows' owners for eight rows' slots.
+    # A list may hold slices that the mesh cannot lie on: of three chips, and of sixteen that want eight rows.
     flags = "--topology=v5e:1x3,v5e:2x2,v5e:4x4", "--programs=decode"
-    done = plan(tmp_path / "not", *flags, **{"rollout.pages.count": 200_000, "mesh.fsdp": -1, "rollout.slots": 2})
+    done = plan(tmp_path / "not", *flags, **{"rollout.pages.count": 200_000, "mesh.fsdp": -1})
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads((tmp_path / "not/compiled.json").read_text())
     (found,) = told["slices"]
     assert not found["fits"] and "rollout.pages.count" in found["programs"]["decode"]["change"]
     assert "needs 2 devices, there are 3" in told["refused"]["v5e:1x3"]
-    assert "v5e:4x4: refused: rollout.slots must be a multiple of 8" in done.stdout
+    assert "v5e:4x4: refused: train.rows_per_micro_batch must be a multiple of 8" in done.stdout
     assert "of 3 slices fit: none" in done.stdout
 
 
