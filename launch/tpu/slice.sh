@@ -2,29 +2,27 @@
 # A run on a Cloud TPU slice, by gcloud: launch/tpu/slice.sh VERB [flags of launch/train.py]
 #
 #   create   asks for the slice and waits until it is there
-#   setup    copies this checkout to every host, installs it (setup.sh tpu), mounts the bucket
+#   setup    copies the commit of this checkout to every host, installs it (setup.sh tpu), mounts the bucket
 #   run      starts launch/train.py on every host; it goes on without this terminal, and where it left off
 #   watch    shows what host 0 prints
-#   keep     all of the above, again whenever the slice is taken away, until the run ends
+#   keep     all of the above, again whenever the slice is taken away or the run fails, until it ends or is stopped;
+#            gives up when it fails three times in a row within ten minutes each
 #   stop     asks the run to save and exit (SIGTERM)
 #   delete   gives the slice back
 #
-# Set: NAME of the slice, ZONE, BUCKET (a Cloud Storage bucket that becomes ~/bucket on every host: the run's folder,
-# weights and data lie there). May be set: ACCELERATOR (v5p-128), SPOT=1 for capacity that can be taken away,
-# REPOSITORY and BRANCH instead of this checkout's origin and commit.
+# Set: NAME of the slice, ZONE, BUCKET (a Cloud Storage bucket with a hierarchical namespace, without which a checkpoint
+# is not renamed at once; it becomes ~/bucket on every host: the run's folder, weights and data lie there). May be set:
+# ACCELERATOR (v5p-128), SPOT=1 for capacity that can be taken away.
 # For example:
 #   NAME=ulorl ZONE=us-east5-a BUCKET=my-bucket SPOT=1 launch/tpu/slice.sh keep --config=configs/qwen3_30b.py
 set -euo pipefail
 
-fail() {
-  printf 'slice.sh: %s\n' "$*" >&2
-  exit 1
-}
-
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-usage=$(sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}")
+# shellcheck source=launch/tpu/common.sh
+. "$here/common.sh"
+
 [ $# -gt 0 ] || fail "a verb is missing
-$usage"
+$(usage)"
 verb=$1
 shift
 : "${NAME:?names the slice}" "${ZONE:?is where the slice is, such as us-east5-a}"
@@ -43,7 +41,17 @@ runtime() {
 
 queued() { gcloud compute tpus queued-resources "$1" "$NAME" --zone="$ZONE" "${@:2}"; }
 
-state() { queued describe --format='value(state.state)' 2>/dev/null || echo ABSENT; }
+# What Google says of the slice, ABSENT where there is none, UNKNOWN where Google cannot be asked.
+state() {
+  local said
+  if said=$(queued describe --format='value(state.state)' 2>&1); then
+    tail -n 1 <<<"$said"
+  elif [[ $said == *NOT_FOUND* ]]; then
+    echo ABSENT
+  else
+    echo UNKNOWN
+  fi
+}
 
 # One command on a host or on all of them.
 on() { gcloud compute tpus tpu-vm ssh "$NAME" --zone="$ZONE" --worker="$1" --command="$2"; }
@@ -52,16 +60,25 @@ create() {
   local now image capacity=()
   now=$(state)
   # What was taken away, refused or has expired stays listed, and its name taken.
-  case $now in SUSPENDED | SUSPENDING | FAILED) delete && now=ABSENT ;; esac
+  case $now in
+    SUSPENDED | SUSPENDING | FAILED)
+      delete
+      now=ABSENT
+      ;;
+  esac
   if [ "$now" = ABSENT ]; then
     image=$(runtime)
     [ -z "${SPOT:-}" ] || capacity=(--spot)
     queued create --node-id="$NAME" --accelerator-type="$ACCELERATOR" --runtime-version="$image" "${capacity[@]}"
   fi
-  until [ "$(state)" = ACTIVE ]; do
-    case $(state) in FAILED | SUSPENDED) fail "$NAME was not granted: $(state)" ;; esac
-    echo "$(date +%T) $NAME: $(state)"
-    sleep 30
+  while true; do
+    now=$(state)
+    case $now in
+      ACTIVE) return ;;
+      FAILED | SUSPENDED) fail "$NAME was not granted: $now" ;;
+    esac
+    echo "$(date +%T) $NAME: $now"
+    sleep "${ULORL_POLL_S:-30}"
   done
 }
 
@@ -69,65 +86,97 @@ delete() { queued delete --force --quiet; }
 
 setup() {
   : "${BUCKET:?is the bucket in which the run lies}"
-  local repository=${REPOSITORY:-} branch=${BRANCH:-}
-  [ -n "$repository" ] || repository=$(git -C "$here" remote get-url origin)
-  [ -n "$branch" ] || branch=$(git -C "$here" rev-parse HEAD)
-  on all "set -e
-    [ -d ulorl_jax ] || git clone -q '$repository' ulorl_jax
-    cd ulorl_jax && git fetch -q && git checkout -q '$branch'
-    command -v gcsfuse >/dev/null || {
+  demand_folders "$BUCKET"
+  [ -z "$(git -C "$here" status --porcelain)" ] ||
+    echo "slice.sh: what is not committed in this checkout is not copied: git status" >&2
+  # A bundle needs no server that the hosts could reach, and holds commits that were pushed nowhere.
+  bundle=$(mktemp)
+  trap 'rm -f "$bundle"' EXIT
+  git -C "$here" bundle create -q "$bundle" HEAD
+  gcloud compute tpus tpu-vm scp "$bundle" "$NAME:ulorl_jax.bundle" --zone="$ZONE" --worker=all
+  # The images are Ubuntu 22.04: its python3 is 3.10, and its python3.11 a release candidate.
+  # An image that has just started installs its updates, and holds the lock of apt.
+  on all "set -eo pipefail
+    apt() { sudo apt-get -o DPkg::Lock::Timeout=600 -qq \"\$@\"; }
+    [ -d ulorl_jax ] || git init -q ulorl_jax
+    cd ulorl_jax
+    git fetch -q ../ulorl_jax.bundle HEAD
+    git checkout -q --force --detach FETCH_HEAD
+    if ! python3 -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' && ! command -v python3.12; then
+      sudo add-apt-repository -y ppa:deadsnakes/ppa
+      apt update
+      apt install -y python3.12 python3.12-venv
+    fi
+    if ! command -v gcsfuse >/dev/null; then
       release=gcsfuse-\$(lsb_release -c -s)
       sudo install -d /etc/apt/keyrings
-      curl -fsSL https://packages.cloud.google.com/apt/doc/apt-key.gpg | sudo tee /etc/apt/keyrings/gcsfuse.asc >/dev/null
-      echo \"deb [signed-by=/etc/apt/keyrings/gcsfuse.asc] https://packages.cloud.google.com/apt \$release main\" |
+      packages=https://packages.cloud.google.com/apt
+      curl -fsSL \$packages/doc/apt-key.gpg | sudo tee /etc/apt/keyrings/gcsfuse.asc >/dev/null
+      echo \"deb [signed-by=/etc/apt/keyrings/gcsfuse.asc] \$packages \$release main\" |
         sudo tee /etc/apt/sources.list.d/gcsfuse.list >/dev/null
-      sudo apt-get -qq update && sudo apt-get -qq install -y gcsfuse
-    }
-    mkdir -p ~/bucket && { mountpoint -q ~/bucket || gcsfuse --implicit-dirs '$BUCKET' ~/bucket; }
+      apt update
+      apt install -y gcsfuse
+    fi
+    mkdir -p ~/bucket
+    # A host sees at once what another has written.
+    mountpoint -q ~/bucket ||
+      gcsfuse --implicit-dirs --rename-dir-limit=200000 --metadata-cache-ttl-secs=0 '$BUCKET' ~/bucket
     ./setup.sh tpu"
 }
 
 run() {
   local arguments
   printf -v arguments ' %q' "$@"
-  # A host that still runs refuses a second start: two runs cannot share the chips.
   on all "set -e
     cd ulorl_jax
-    if [ -f run.pid ] && kill -0 \"\$(cat run.pid)\" 2>/dev/null; then echo 'is running already'; exit 0; fi
-    . launch/tpu/environment.sh
     export ULORL_WEIGHTS=~/bucket/weights ULORL_DATA=~/bucket/data JAX_COMPILATION_CACHE_DIR=~/bucket/compiled
-    rm -f run.status
-    setsid nohup bash -c '.venv/bin/python launch/train.py --processes=auto --workdir=\"\$HOME/bucket/runs/$NAME\"$arguments
-      echo \$? > run.status' > run.log 2>&1 < /dev/null &
-    echo \$! > run.pid"
+    launch/tpu/supervise.sh start --processes=auto --workdir=\"\$HOME\"/bucket/runs/$NAME$arguments"
 }
 
 watch() { on 0 'tail -n 50 -F ulorl_jax/run.log'; }
 
-# The shell that waits for the trainer leads its session; the trainer itself gets the signal.
-# shellcheck disable=SC2016 # it is the host that looks into its file
-stop() { on all 'pkill -TERM -s "$(cat ulorl_jax/run.pid)" -f launch/train.py || true'; }
+stop() { on all 'ulorl_jax/launch/tpu/supervise.sh stop'; }
 
-# The status with which host 0 ended; nothing while it runs or cannot be asked.
-status() { on 0 'cat ulorl_jax/run.status' 2>/dev/null || true; }
-
-keep() {
-  local ended
+# Ends as the run on host 0 does; all hosts end together.
+await() {
+  local now ended
   while true; do
-    create && setup && run "$@"
-    while [ "$(state)" = ACTIVE ]; do
-      ended=$(status)
-      [ "$ended" != 0 ] || { echo "$NAME: the run has ended" && return; }
-      # A host has stopped: so have the others. Started again, the run goes on from its last checkpoint.
-      [ -z "$ended" ] || { echo "$NAME: ended with status $ended, starts again" && sleep 60 && run "$@"; }
-      sleep 60
-    done
-    echo "$(date +%T) $NAME: $(state), asks for it again"
+    sleep "${ULORL_POLL_S:-60}"
+    now=$(state)
+    case $now in
+      ACTIVE) ;;
+      UNKNOWN) continue ;;
+      *)
+        echo "$(date +%T) $NAME: $now, asks for it again"
+        return 42
+        ;;
+    esac
+    # A host that cannot be asked may be running.
+    ended=$(on 0 'ulorl_jax/launch/tpu/supervise.sh status || echo gone' | tail -n 1) || continue
+    case $ended in
+      running) ;;
+      [0-9]*) return "$ended" ;;
+      gone) fail "the run on $NAME is gone without a word: killed, or its host was started anew" ;;
+      *) fail "host 0 of $NAME answers '$ended', want running, gone or a status" ;;
+    esac
   done
 }
 
+round() {
+  create
+  setup
+  run "$@"
+  await
+}
+
+# Each round is a process of its own, which ends where a step of it fails.
+keep() {
+  until_done "$here/slice.sh" round "$@"
+  echo "$NAME: the run has ended"
+}
+
 case $verb in
-  create | setup | run | watch | keep | stop | delete) "$verb" "$@" ;;
+  create | setup | run | watch | keep | stop | delete | round) "$verb" "$@" ;;
   *) fail "unknown verb '$verb'
-$usage" ;;
+$(usage)" ;;
 esac
