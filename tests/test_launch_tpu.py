@@ -1,13 +1,16 @@
-"""The scripts of launch/tpu, as far as they can be looked at without a slice, a cluster or Slurm."""
+"""The scripts of launch/tpu, among stubs of what a slice, a cluster and Slurm bring (tests/stub_cluster.py)."""
 
 import importlib.util
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
 import pytest
+
+from tests.stub_cluster import WAITS, Cluster
 
 ROOT = pathlib.Path(__file__).parents[1]
 SCRIPTS = [ROOT / "setup.sh", ROOT / ".ci/run", *sorted((ROOT / "launch/tpu").glob("*.sh"))]
@@ -28,7 +31,7 @@ def test_shellcheck_finds_nothing_in_any_script():
     assert not done.stdout and not done.returncode, done.stdout
 
 
-@pytest.mark.parametrize("name", ["slice.sh", "gke.sh", "slurm.sh"])
+@pytest.mark.parametrize("name", ["slice.sh", "gke.sh", "host.sh", "slurm.sh"])
 def test_a_script_without_arguments_says_what_it_wants_and_starts_nothing(name):
     environment = {"PATH": os.environ["PATH"], "SLURM_JOB_ID": "1"}
     done = subprocess.run(["bash", ROOT / "launch/tpu" / name], env=environment, capture_output=True, text=True)
@@ -66,3 +69,231 @@ def test_libtpu_knows_every_flag():
     environment["LIBTPU_INIT_ARGS"] += " --xla_no_such_flag=true"
     done = subprocess.run([sys.executable, "-c", COMPILE], env=environment, capture_output=True, text=True)
     assert done.returncode != 0 and "xla_no_such_flag" in done.stderr
+
+
+def test_keep_makes_the_slice_copies_the_commit_and_ends_when_the_run_has_ended(tmp_path):
+    cluster = Cluster(tmp_path, "exit 0")
+    (cluster.checkout / "mine.py").write_text("pushed nowhere\n")
+    cluster.commit("the second")
+    assert cluster.run("slice.sh", "keep", "--config=a b'c") == 0, cluster.said
+    assert (cluster.host / "ulorl_jax/mine.py").read_text() == "pushed nowhere\n"
+    assert cluster.noted("arguments") == [
+        *("launch/train.py", "--processes=auto", f"--workdir={cluster.host}/bucket/runs/mine", "--config=a b'c")
+    ]
+    assert cluster.noted("setup") == ["tpu"] and len(cluster.noted("starts")) == 1
+    assert "install -y python3.12 python3.12-venv" in "\n".join(cluster.noted("sudo"))
+    (mounted,) = cluster.noted("gcsfuse")
+    assert "--rename-dir-limit=200000 --metadata-cache-ttl-secs=0 b " in mounted
+
+
+def test_setup_says_that_uncommitted_changes_are_not_copied(tmp_path):
+    cluster = Cluster(tmp_path, "exit 0")
+    assert cluster.run("slice.sh", "setup") == 0 and "not committed" not in cluster.said
+    (cluster.checkout / "mine.py").write_text("new\n")
+    assert cluster.run("slice.sh", "setup") == 0 and "what is not committed in this checkout" in cluster.said
+    assert not (cluster.host / "ulorl_jax/mine.py").exists()
+
+
+@pytest.mark.parametrize("name", ["slice.sh", "gke.sh"])
+def test_a_flat_bucket_is_refused_and_the_command_for_another_named(name, tmp_path):
+    cluster = Cluster(tmp_path, "exit 0")
+    (cluster.record / "folders").write_text("\n")
+    assert cluster.run(name, "setup") == 1
+    assert (
+        "bucket b has no hierarchical namespace" in cluster.said and "--enable-hierarchical-namespace" in cluster.said
+    )
+    assert not cluster.noted("setup") and not cluster.noted("xpk")
+
+
+def test_stop_reaches_the_trainer_alone_and_leaves_a_status(tmp_path):
+    cluster = Cluster(tmp_path, WAITS)
+    keep = cluster.start("slice.sh", "keep")
+    cluster.wait_for(cluster.record / "ready")
+    assert cluster.run("slice.sh", "stop") == 0
+    assert keep.wait(timeout=20) == 0, cluster.said
+    assert (cluster.host / "ulorl_jax/run.status").read_text() == "0\n"
+    assert cluster.noted("signals") == ["TERM"] and len(cluster.noted("starts")) == 1
+
+
+def test_keep_tries_a_failed_setup_again(tmp_path):
+    cluster = Cluster(tmp_path, "exit 0")
+    once = 'case "$*" in *scp*) [ -e "$RECORD/tried" ] || { touch "$RECORD/tried"; exit 1; } ;; esac\n'
+    (cluster.record / "gcloud_first").write_text(once)
+    assert cluster.run("slice.sh", "keep") == 0, cluster.said
+    assert "ended with status 1, starts again" in cluster.said and len(cluster.noted("starts")) == 1
+
+
+def test_keep_starts_a_failed_run_again(tmp_path):
+    cluster = Cluster(tmp_path, '[ "$nth" = 3 ] || exit 1')
+    assert cluster.run("slice.sh", "keep") == 0, cluster.said
+    assert len(cluster.noted("starts")) == 3
+
+
+def test_keep_gives_up_after_three_quick_failures(tmp_path):
+    cluster = Cluster(tmp_path, "exit 1")
+    assert cluster.run("slice.sh", "keep") == 1
+    assert "gives up: failed 3 times in a row" in cluster.said and len(cluster.noted("starts")) == 3
+
+
+def test_keep_starts_a_run_again_that_was_killed_without_a_word(tmp_path):
+    cluster = Cluster(tmp_path, '[ "$nth" = 1 ] || exit 0\n' + WAITS)
+    keep = cluster.start("slice.sh", "keep")
+    cluster.wait_for(cluster.record / "ready")
+    cluster.kill_host(signal.SIGKILL)
+    assert keep.wait(timeout=20) == 0, cluster.said
+    assert "is gone without a word" in cluster.said and len(cluster.noted("starts")) == 2
+
+
+def test_keep_asks_again_for_a_slice_that_was_taken_away(tmp_path):
+    cluster = Cluster(tmp_path, '[ "$nth" = 1 ] || exit 0\n' + WAITS)
+    keep = cluster.start("slice.sh", "keep")
+    cluster.wait_for(cluster.record / "ready")
+    (cluster.record / "state").write_text("SUSPENDED\n")
+    cluster.kill_host(signal.SIGTERM)
+    assert keep.wait(timeout=20) == 0, cluster.said
+    asked = "\n".join(cluster.noted("gcloud"))
+    assert asked.count("queued-resources create") == 2 and asked.count("queued-resources delete") == 1
+    assert len(cluster.noted("starts")) == 2
+
+
+def test_keep_goes_on_with_a_run_that_saved_because_another_host_is_taken_away(tmp_path):
+    cluster = Cluster(tmp_path, """[ "$nth" = 5 ] || by=SIGTERM; echo "  \\"stopped\\": \\"$by\\","; exit 0""")
+    assert cluster.run("slice.sh", "keep") == 0, cluster.said
+    # Four in a row, and more than three failures: it is none.
+    assert len(cluster.noted("starts")) == 5 and cluster.said.count("ended with status 42") == 4
+
+
+def test_keep_does_not_take_silence_for_an_absent_slice(tmp_path):
+    cluster = Cluster(tmp_path, "exit 0")
+    (cluster.record / "state").write_text("ACTIVE\n")
+    twice = 'echo >>"$RECORD/asked"; [ "$(wc -l <"$RECORD/asked")" -gt 2 ] || exit 1'
+    (cluster.record / "gcloud_first").write_text(f'case "$*" in *describe*mine*) {twice} ;; esac')
+    assert cluster.run("slice.sh", "keep") == 0, cluster.said
+    assert "mine: UNKNOWN" in cluster.said
+    assert "queued-resources create" not in "\n".join(cluster.noted("gcloud"))
+
+
+def test_a_run_is_not_started_twice_on_a_host(tmp_path):
+    cluster = Cluster(tmp_path, WAITS)
+    cluster.install()
+    assert cluster.run("host.sh", "run", "--config=a") == 0
+    cluster.wait_for(cluster.record / "ready")
+    assert cluster.run("host.sh", "run", "--config=a") == 0 and "is running already" in cluster.said
+    assert cluster.run("host.sh", "stop") == 0
+    cluster.wait_for(cluster.checkout / "run.status", "0")
+    assert len(cluster.noted("starts")) == 1
+
+
+def test_on_one_host_a_failed_run_starts_again_with_cuda_flags_until_stop_lets_it_save(tmp_path):
+    cluster = Cluster(tmp_path, '[ "$nth" = 2 ] || exit 1\n' + WAITS)
+    assert cluster.run("host.sh", "setup") == 0 and cluster.noted("setup") == ["cuda"]
+    assert cluster.run("host.sh", "run", "--config=a b") == 0
+    cluster.wait_for(cluster.record / "ready")
+    assert cluster.noted("arguments") == ["launch/train.py", "--config=a b"]
+    assert any(line.startswith("XLA_FLAGS=--xla_gpu") for line in cluster.noted("environment"))
+    assert cluster.run("supervise.sh", "status") == 0 and cluster.said.endswith("running\n")
+    assert cluster.run("host.sh", "stop") == 0
+    cluster.wait_for(cluster.checkout / "run.status", "0")
+    assert cluster.noted("signals") == ["TERM"] and len(cluster.noted("starts")) == 2
+
+
+def test_on_one_host_a_refused_run_is_given_up_with_its_words_in_the_log(tmp_path):
+    cluster = Cluster(tmp_path, "echo no such config; exit 1")
+    cluster.install()
+    assert cluster.run("host.sh", "run", "--config=a") == 0
+    cluster.wait_for(cluster.checkout / "run.log", "gives up")
+    assert (cluster.checkout / "run.log").read_text().count("no such config\n") == 3
+
+
+def test_a_stop_that_comes_before_the_trainer_heeds_it_ends_the_run_too(tmp_path):
+    cluster = Cluster(tmp_path, 'touch "$RECORD/ready"; sleep 2')
+    cluster.install()
+    cluster.run("host.sh", "run", "--config=a")
+    cluster.wait_for(cluster.record / "ready")
+    cluster.run("host.sh", "stop")
+    cluster.wait_for(cluster.checkout / "run.status", "0")
+
+
+def pod(cluster):
+    """What xpk makes of the command that gke.sh gives it (core/docker_container.py), in a shell."""
+    said = (cluster.record / "xpk").read_text().split("\0")
+    (command,) = (word.removeprefix("--command=") for word in said if word.startswith("--command="))
+    assert "\n" not in command
+    script = f"""_sigterm() (kill -SIGTERM $! 2>/dev/null;);
+trap _sigterm SIGTERM;
+({command}) & PID=$!;
+while kill -0 $PID 2>/dev/null;
+    do sleep 0.1;
+done;
+wait $PID;
+exit $?"""
+    return said, subprocess.Popen(["bash", "-c", script], cwd=cluster.checkout, env=cluster.environment)
+
+
+def test_on_gke_the_run_gets_its_flags_whole_in_one_line_and_ends_with_its_status(tmp_path):
+    cluster = Cluster(tmp_path, "exit 1")
+    given = ["--config=a b.py", '--config.name=it\'s "$5" \\ {all}', "--two=1\n2"]
+    assert cluster.run("gke.sh", "run", *given) == 0, cluster.said
+    said, shell = pod(cluster)
+    assert shell.wait(timeout=20) == 1 and "--restart-on-exit-codes=1" in said
+    assert cluster.noted("setup") == ["tpu"]
+    text = "\n".join(["launch/train.py", "--processes=auto", "--workdir=/bucket/runs/mine", *given])
+    assert (cluster.record / "arguments").read_text() == text + "\n"
+    assert "ULORL_DATA=/bucket/data" in cluster.noted("environment")
+
+
+def test_on_gke_a_pod_that_is_taken_away_lets_the_run_save_and_ends_with_42(tmp_path):
+    cluster = Cluster(tmp_path, WAITS)
+    assert cluster.run("gke.sh", "run", "--config=a", GRACE_S="77") == 0
+    said, shell = pod(cluster)
+    assert "--termination-grace-period-seconds=77" in said
+    cluster.wait_for(cluster.record / "ready")
+    shell.send_signal(signal.SIGTERM)
+    assert shell.wait(timeout=20) == 42 and cluster.noted("signals") == ["TERM"]
+
+
+@pytest.mark.parametrize("gpus, ids", [("8", "0,1,2,3,4,5,6,7"), ("1", "0")])
+def test_under_slurm_a_process_is_given_all_gpus_of_its_node(gpus, ids, tmp_path):
+    cluster = Cluster(tmp_path, "exit 3")
+    cluster.install()
+    assert cluster.run("slurm.sh", "--config=a b", SLURM_GPUS_ON_NODE=gpus) == 3
+    assert f"JAX_LOCAL_DEVICE_IDS={ids}" in cluster.noted("environment")
+    assert cluster.noted("arguments") == ["launch/train.py", "--processes=auto", "--config=a b"]
+    assert not cluster.noted("scontrol")
+
+
+def test_under_slurm_no_gpus_are_refused(tmp_path):
+    cluster = Cluster(tmp_path, "exit 0")
+    assert cluster.run("slurm.sh", "--config=a", SLURM_GPUS_ON_NODE="") == 1
+    assert "SLURM_GPUS_ON_NODE is ''" in cluster.said and not cluster.noted("starts")
+
+
+def test_under_slurm_a_run_that_saved_when_told_to_go_is_queued_again(tmp_path):
+    cluster = Cluster(tmp_path, WAITS)
+    cluster.install()
+    job = cluster.start("slurm.sh", "--config=a")
+    cluster.wait_for(cluster.record / "ready")
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(timeout=20) == 0
+    assert cluster.noted("signals") == ["TERM"] and cluster.noted("scontrol") == ["requeue 7"]
+    assert cluster.noted("scancel") == ["--signal=TERM 7.0"]
+
+
+def test_under_slurm_a_run_that_hangs_is_queued_again_before_the_notice_is_over(tmp_path):
+    cluster = Cluster(tmp_path, "trap '' TERM\n" + WAITS.split("\n", 1)[1])
+    cluster.install()
+    job = cluster.start("slurm.sh", "--config=a", ULORL_REQUEUE_S="1")
+    cluster.wait_for(cluster.record / "ready")
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(timeout=6) == 0
+    assert cluster.noted("scontrol") == ["requeue 7"] and "did not save within 1 s" in cluster.said
+    os.kill(int(cluster.noted("starts")[0]), signal.SIGKILL)
+
+
+def test_under_slurm_a_run_that_was_stopped_for_good_is_not_queued_again(tmp_path):
+    cluster = Cluster(tmp_path, WAITS)
+    cluster.install()
+    job = cluster.start("slurm.sh", "--config=a")
+    cluster.wait_for(cluster.record / "ready")
+    os.kill(int(cluster.noted("starts")[0]), signal.SIGTERM)  # scancel --signal=TERM reaches the step alone
+    assert job.wait(timeout=20) == 0 and not cluster.noted("scontrol")

@@ -47,7 +47,7 @@ deadline=
 # The batch shell gets the signal and passes it on to the processes of all nodes.
 trap 'deadline=${deadline:-$((SECONDS + ULORL_REQUEUE_S))}; scancel --signal=TERM "$SLURM_JOB_ID.0"' TERM
 while kill -0 "$step" 2>/dev/null; do
-  sleep 1
+  sleep "${ULORL_POLL_S:-1}"
   # When the notice is over, Slurm ends this script before it could queue the job again.
   if [ -n "$deadline" ] && [ "$SECONDS" -ge "$deadline" ]; then
     echo "slurm.sh: the run did not save within $ULORL_REQUEUE_S s; it goes on from the checkpoint before" >&2

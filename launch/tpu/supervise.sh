@@ -53,7 +53,7 @@ start() {
   [ "${1:-}" != --again ] || { verb=again && shift; }
   exec 9>run.lock
   # Two runs cannot share the chips.
-  flock --timeout 2 9 || { echo 'is running already' && return; }
+  flock --timeout 0.5 9 || { echo 'is running already' && return; }
   rm -f run.pid run.status run.stop
   setsid nohup "$supervise" "$verb" "$@" >>run.log 2>&1 </dev/null &
 }
