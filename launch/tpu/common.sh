@@ -29,12 +29,13 @@ until_done() {
 }
 
 # A checkpoint is complete when its folder gets its final name. Only a bucket with a hierarchical namespace renames a
-# folder at once; in a flat one every file is copied, and an end in between leaves half a checkpoint under that name.
-demand_folders() {
+# folder at once; in a flat one every file is copied, and an end in between leaves half a checkpoint under that name. No
+# more than a warning, as gcloud may say it otherwise one day.
+look_for_folders() {
   local folders
   folders=$(gcloud storage buckets describe "gs://$1" --raw --format='value(hierarchicalNamespace.enabled)')
-  [[ $folders == [Tt]rue ]] || fail "bucket $1 has no hierarchical namespace (hierarchicalNamespace.enabled is" \
-    "'$folders', not True), so checkpoints could break; none can be added later, so make another bucket:" \
-    "gcloud storage buckets create gs://NEW --location=REGION --uniform-bucket-level-access" \
-    "--enable-hierarchical-namespace"
+  [[ $folders == [Tt]rue ]] || echo "$script: bucket $1 seems to have no hierarchical namespace" \
+    "(hierarchicalNamespace.enabled is '$folders', not True): an end of the run in the midst of a save could leave half" \
+    "a checkpoint. None can be added later; another bucket has one: gcloud storage buckets create gs://NEW" \
+    "--location=REGION --uniform-bucket-level-access --enable-hierarchical-namespace" >&2
 }

@@ -37,7 +37,7 @@ create() {
 
 setup() {
   : "${BUCKET:?is the bucket in which the run lies}"
-  demand_folders "$BUCKET"
+  look_for_folders "$BUCKET"
   # A host sees at once what another has written.
   xpk storage attach "$NAME-bucket" "${at[@]}" --type=gcsfuse --bucket="$BUCKET" --mount-point=/bucket \
     --readonly=false --auto-mount=true --size=1000 \

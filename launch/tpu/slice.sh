@@ -86,7 +86,7 @@ delete() { queued delete --force --quiet; }
 
 setup() {
   : "${BUCKET:?is the bucket in which the run lies}"
-  demand_folders "$BUCKET"
+  look_for_folders "$BUCKET"
   [ -z "$(git -C "$here" status --porcelain)" ] ||
     echo "slice.sh: what is not committed in this checkout is not copied: git status" >&2
   # A bundle needs no server that the hosts could reach, and holds commits that were pushed nowhere.
