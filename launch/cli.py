@@ -44,6 +44,20 @@ def make_parser(config: flags.FlagHolder, keys: str) -> Callable[[list[str]], li
     return parse
 
 
+def define_process_flags() -> Callable[[], tuple[str, int | None, str | None]]:
+    """The flags of a script that several processes run together.
+
+    Returns:
+      What gives their values, the arguments of `joining.joined`; to be called once flags are parsed.
+    """
+    processes = flags.DEFINE_string(
+        "processes", "1", "Processes of the run, usually one per host: a number, or auto on a TPU slice or under Slurm."
+    )
+    process_id = flags.DEFINE_integer("process_id", None, "Which of several processes this is, from 0.")
+    coordinator = flags.DEFINE_string("coordinator", None, "host:port of process 0, where any port is free.")
+    return lambda: (processes.value, process_id.value, coordinator.value)
+
+
 @contextlib.contextmanager
 def errors_for_people() -> Iterator[None]:
     """Ends the script with one `error:` line where we refuse something; a library's error keeps its traceback.

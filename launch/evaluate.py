@@ -14,7 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from launch.cli import errors_for_people, keep_compiled_programs, make_parser, refuse_arguments
+from launch.cli import define_process_flags, errors_for_people, keep_compiled_programs, make_parser, refuse_arguments
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file; any key: --config.decoding.samples=4", lock_config=True
@@ -22,6 +22,7 @@ CONFIG = config_flags.DEFINE_config_file(
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the evaluation. Started again with the same one, it goes on where it was."
 )
+PROCESSES = define_process_flags()
 RESCORE = flags.DEFINE_string("rescore", None, "A record.jsonl, or its folder: prints its scores, decodes nothing.")
 
 
@@ -43,13 +44,21 @@ def main(argv: list[str]) -> None:
     resolved = CONFIG.value.to_dict()
     # Heavy imports after the flags are parsed: a typo is answered at once.
     with errors_for_people():
-        from ulorl_jax.evaluation import EvaluationSettings, run_evaluation
+        from ulorl_jax.evaluation_settings import EvaluationSettings
+        from ulorl_jax.joining import joined
+        from ulorl_jax.processes import is_first
 
         settings = EvaluationSettings.from_dict(resolved)
+    # Inside: what is refused there ends the other processes, too.
+    with errors_for_people(), joined(*PROCESSES()), errors_for_people():
+        from ulorl_jax.evaluation import run_evaluation
+
         keep_compiled_programs()
-        print(json.dumps(resolved), flush=True)
+        if is_first():
+            print(json.dumps(resolved), flush=True)
         summary = run_evaluation(settings, pathlib.Path(WORKDIR.value))
-    print(json.dumps(summary, indent=2))
+        if is_first():
+            print(json.dumps(summary, indent=2))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from launch.cli import errors_for_people, keep_compiled_programs, make_parser, refuse_arguments
+from launch.cli import define_process_flags, errors_for_people, keep_compiled_programs, make_parser, refuse_arguments
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file; any key: --config.rollout.segments=1", lock_config=True
@@ -26,11 +26,7 @@ WORKDIR = flags.DEFINE_string(
 DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Prints the resolved config, parameters, tokens per step and memory by hand count, and stops."
 )
-PROCESSES = flags.DEFINE_string(
-    "processes", "1", "Processes of the run, usually one per host: a number, or auto on a TPU slice or under Slurm."
-)
-PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of several processes this is, from 0.")
-COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, where any port is free.")
+PROCESSES = define_process_flags()
 
 
 def main(argv: list[str]) -> None:
@@ -53,9 +49,8 @@ def main(argv: list[str]) -> None:
             return
         if WORKDIR.value is None:
             sys.exit("error: --workdir is the folder of the run and must be given (only --dry_run does without)")
-    process = PROCESSES.value, PROCESS_ID.value, COORDINATOR.value
     # Inside: what is refused there ends the other processes, too.
-    with errors_for_people(), joined(*process), errors_for_people():
+    with errors_for_people(), joined(*PROCESSES()), errors_for_people():
         from ulorl_jax.loop import run
         from ulorl_jax.parts import make_parts
         from ulorl_jax.replay import replay

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from configs.evaluation import aime2024, aime2025, base, gsm8k, math500, paper_140k
-from tests import runs
-from ulorl_jax.evaluation import EvaluationSettings, run_evaluation
+from tests import runs, several
+from ulorl_jax.evaluation import run_evaluation
+from ulorl_jax.evaluation_settings import EvaluationSettings
 from ulorl_jax.io.hf_weights import write_hf_weights
 from ulorl_jax.io.record_reader import FINAL, read_record
 from ulorl_jax.io.records import PARTIAL
@@ -135,6 +136,39 @@ def test_the_script_killed_at_any_moment_makes_the_record_of_one_that_was_not(fi
     scores = json.loads(scored.stdout)
     assert scores == {name: value for name, value in summary.items() if name not in ("dropped", "seconds")}
     assert sorted(path.name for path in workdir.iterdir()) == ["config.json", FINAL, "scores.png", "summary.json"]
+
+
+def start_several(files: dict, workdir: pathlib.Path, count: int) -> several.Several:
+    """The script in so many processes."""
+    where = [f"--processes={count}", f"--coordinator=localhost:{several.free_port()}"]
+    return several.start(workdir, [[*script(files, workdir), *where, f"--process_id={i}"] for i in range(count)])
+
+
+@pytest.mark.slow
+def test_what_two_processes_were_stopped_in_one_goes_on_with_and_the_record_is_that_of_one(files, whole, tmp_path):
+    workdir = tmp_path / "run"
+    both = start_several(files, workdir, 2)
+    runs.wait_for(lambda: num_outputs(workdir) >= 20, both.processes[0], "20 outputs")
+    both.processes[1].send_signal(signal.SIGTERM)
+    assert both.codes() == [0, 0], both.said(0) + both.said(1)
+    assert '"stopped": "SIGTERM"' in both.said(0, "out") and both.said(1, "out") == ""
+    assert 20 <= num_outputs(workdir) < PROBLEMS * K
+    assert runs.finish(runs.start_command(workdir, script(files, workdir))) == 0
+    assert (workdir / FINAL).read_bytes() == (whole / FINAL).read_bytes()
+
+
+@pytest.mark.slow
+def test_what_one_process_was_killed_in_two_go_on_with_and_the_record_is_that_of_one(files, whole, tmp_path):
+    workdir = tmp_path / "run"
+    process = runs.start_command(workdir, script(files, workdir))
+    runs.wait_for(lambda: num_outputs(workdir) >= 20, process, "20 outputs")
+    process.kill()
+    assert runs.finish(process) == -signal.SIGKILL
+    both = start_several(files, workdir, 2)
+    assert both.codes() == [0, 0], both.said(0) + both.said(1)
+    assert (workdir / FINAL).read_bytes() == (whole / FINAL).read_bytes()
+    scores = runs.summary(workdir)
+    assert scores["avg@6"] == runs.summary(whole)["avg@6"] and both.said(1, "out") == ""
 
 
 @pytest.mark.parametrize(

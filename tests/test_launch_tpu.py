@@ -94,6 +94,20 @@ def test_keep_makes_the_slice_copies_the_commit_and_ends_when_the_run_has_ended(
     assert "--rename-dir-limit=200000 --metadata-cache-ttl-secs=0 b " in mounted
 
 
+@pytest.mark.parametrize("name", ["slice.sh", "gke.sh", "host.sh", "slurm.sh"])
+def test_every_script_runs_an_evaluation_where_one_is_asked_for(name, tmp_path):
+    cluster = Cluster(tmp_path, "exit 0")
+    verb = [] if name == "slurm.sh" else ["keep" if name == "slice.sh" else "run"]
+    if verb != ["keep"]:
+        cluster.install()
+    assert cluster.run(name, *verb, "--config=a b", PROGRAM="launch/evaluate.py") == 0, cluster.said
+    if name == "gke.sh":
+        assert pod(cluster)[1].wait(timeout=20) == 0
+    cluster.wait_for(cluster.record / "arguments", "--config=a b\n")
+    given = cluster.noted("arguments")
+    assert given[0] == "launch/evaluate.py" and ("--processes=auto" in given) == (name != "host.sh")
+
+
 def test_setup_says_that_uncommitted_changes_are_not_copied(tmp_path):
     cluster = Cluster(tmp_path, "exit 0")
     assert cluster.run("slice.sh", "setup") == 0 and "not committed" not in cluster.said

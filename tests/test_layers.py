@@ -53,6 +53,7 @@ FLOORS = {
     "batches": 6,
     "footprint": 6,
     "verifier_settings": 6,
+    "evaluation_settings": 5,
     "frontier": 6,
     "inputs": 6,
     "trainer": 6,

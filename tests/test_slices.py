@@ -39,9 +39,25 @@ def test_a_kept_cache_lies_beside_the_decoder_of_an_evaluation():
 def test_one_program_that_is_too_large_is_enough_and_its_row_says_what_to_change():
     made = assess(SETTINGS, "v5e:2x2", {"train": program(16 * GIB), "decode": program(GIB)})
     assert not made["fits"] and made["programs"]["decode"]["fits"]
-    train, decode = table_of(made)
-    assert train[""].startswith("does not fit") and "train.row_lengths" in train[""]
-    assert decode[""] == "fits"
+    (said,) = (line for line in describe_slice(made) if line.startswith(("train", "decode")))
+    assert said.startswith("train does not fit: temporaries") and "train.row_lengths" in said
+
+
+def test_the_table_has_every_term_in_the_column_of_each_program_that_holds_it():
+    large = on_devices(Settings.from_dict(qwen3_30b.get_config().to_dict()), 64)
+    terms = {term.name: (term.per_device or 0.0) / GIB for term in memory_terms(large)}
+    programs = {"train": program(20 * GIB), "reshard": {"refused": "Used 20.1G of 15.7G hbm", "seconds": 1.0}}
+    table = {row[""]: (row["train"], row["reshard"]) for row in table_of(assess(large, "v5p:4x4x4", programs))}
+    state, decoder, cache = (terms[name] for name in ("parameters", "decoder's weights", "KV cache"))
+    assert table["parameters"] == (f"{state:.2f}",) * 2
+    assert table["optimizer"] == (f"{terms['optimizer']:.2f}", f"+{terms['optimizer']:.2f}")
+    assert table["gradients"] == (f"({terms['gradients']:.2f})", "")
+    assert table["decoder's weights"] == (f"+{decoder:.2f}", f"({decoder:.2f})")
+    assert table["KV cache"] == (f"+{cache:.2f}",) * 2
+    assert table["temporaries, results"] == (f"{20 - state - terms['optimizer']:.2f}", "refused")
+    assert table["the program alone"][0] == "20.00"
+    total = 20 + decoder + cache
+    assert (table["with what stays"][0], table["left of 95.74"][0]) == (f"{total:.2f}", f"{95.74 - total:.2f}")
 
 
 def test_the_seconds_before_the_first_token_are_those_of_all_programs_it_waits_for_and_not_of_the_update():
@@ -58,8 +74,8 @@ def test_the_seconds_before_the_first_token_are_those_of_all_programs_it_waits_f
 def test_what_the_compiler_refused_does_not_fit_and_keeps_its_reason():
     made = assess(SETTINGS, "v5e:2x2", {"decode": {"refused": "Used 20.1G of 15.7G hbm", "seconds": 1.0}})
     assert not made["fits"]
-    (row,) = table_of(made)
-    assert "Used 20.1G of 15.7G hbm" in row[""] and "rollout.pages.count" in row[""]
+    (said,) = (line for line in describe_slice(made) if line.startswith("decode"))
+    assert "Used 20.1G of 15.7G hbm" in said and "rollout.pages.count" in said
 
 
 def test_an_unknown_chip_is_refused_with_those_that_are_known():

@@ -24,8 +24,10 @@ import numpy as np
 from ulorl_jax import __version__
 from ulorl_jax.clock import Clock, StopRequest
 from ulorl_jax.evaluate import decode_all
+from ulorl_jax.evaluation_settings import EvaluationSettings
 from ulorl_jax.inputs import make_encode, make_judge, make_source, make_tokenizer
 from ulorl_jax.io.files import write_atomically
+from ulorl_jax.io.folders import demand_shared
 from ulorl_jax.io.metrics import write_summary
 from ulorl_jax.io.plots import plot_scores
 from ulorl_jax.io.progress import Progress
@@ -36,127 +38,51 @@ from ulorl_jax.io.samples import decode_samples, encode_samples
 from ulorl_jax.io.tokenizer import Tokenizer
 from ulorl_jax.mesh import Layout, make_mesh
 from ulorl_jax.models.qwen3 import Qwen3Config
-from ulorl_jax.models.rope import RopeScaling
 from ulorl_jax.parts import make_workdir
+from ulorl_jax.processes import demand_same, first_before_others, gather, is_first
 from ulorl_jax.rewards import to_attempts
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine, param_shardings
 from ulorl_jax.rollout.sampling import Sampling
 from ulorl_jax.rollout.segments import KEEP, SegmentRollout, SegmentSettings
 from ulorl_jax.scoring import score_record
-from ulorl_jax.sections import FileSettings, MeshSettings, PromptSettings, TokenizerSettings, VerifySettings
-from ulorl_jax.sections.checks import check_prompt, check_verify
-from ulorl_jax.typed import build, demand, demand_least
+from ulorl_jax.typed import demand
 from ulorl_jax.types import Attempt, Prompt, Sample, Verdict
 from ulorl_jax.weights import Weights, open_weights
 
 
-@dataclasses.dataclass(frozen=True)
-class DecodingSettings:
-    """How many outputs, how long, how drawn, and how many side by side."""
-
-    samples: int
-    temperature: float
-    top_p: float
-    top_k: int
-    output_limit: int
-    max_prompt_tokens: int
-    slots: int
-    segment_length: int
-    commit_every: int
-    prefill_rows: int
-    prefill_chunk: int
-
-    @property
-    def context_limit(self) -> int:
-        """W: the longest prompt plus the longest output, in tokens."""
-        return self.max_prompt_tokens + self.output_limit
-
-
-@dataclasses.dataclass(frozen=True)
-class ScoringSettings:
-    """What is computed from the verdicts."""
-
-    pass_at: tuple[int, ...]
-    bootstrap: int
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluationSettings:
-    """A whole evaluation; see `configs/evaluation/base.py` for what every field means."""
-
-    seed: int
-    weights: str
-    dtype: str
-    rope_scaling: RopeScaling
-    mesh: MeshSettings
-    tokenizer: TokenizerSettings
-    prompt: PromptSettings
-    data: FileSettings
-    verify: VerifySettings
-    decoding: DecodingSettings
-    scoring: ScoringSettings
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> EvaluationSettings:
-        """Settings from a plain nested dict, such as `ConfigDict.to_dict()`.
-
-        Raises:
-          ValueError: an unknown, missing or wrongly typed key, or settings that
-            contradict each other; the message names the key and a value that works.
-        """
-        settings = build(cls, values)
-        check(settings)
-        return settings
-
-
-def check(settings: EvaluationSettings) -> None:
-    """Refuses settings that contradict each other.
-
-    Raises:
-      ValueError: what was wrong, the value got, a value that works.
-    """
-    s, d = settings, settings.decoding
-    for name in ("samples", "output_limit", "max_prompt_tokens", "slots", "segment_length", "commit_every"):
-        demand_least(f"decoding.{name}", 1, getattr(d, name))
-    demand_least("decoding.prefill_rows", 1, d.prefill_rows, "8 is a good start")
-    demand_least("decoding.prefill_chunk", 1, d.prefill_chunk, "512 is a good start")
-    demand_least("seed", 0, s.seed)
-    demand_least("scoring.bootstrap", 1, s.scoring.bootstrap, "1000 is usual")
-    Sampling(d.temperature, d.top_p, d.top_k)  # refuses what is none
-    demand(bool(s.weights), "weights is the folder of the weights to evaluate", s.weights, "set --config.weights")
-    demand(bool(s.data.path), "data.path is the file of the questions", s.data.path, "set --config.data.path")
-    demand(
-        all(1 <= k <= d.samples for k in s.scoring.pass_at),
-        f"scoring.pass_at must name k from 1 to decoding.samples ({d.samples}), of which pass@k is reckoned",
-        s.scoring.pass_at,
-        f"(1, {d.samples})",
-    )
-    check_prompt(s.prompt, s.tokenizer)
-    check_verify(s.verify)
-
-
 def run_evaluation(settings: EvaluationSettings, workdir: Path) -> dict[str, Any]:
     """Evaluates, or goes on where the workdir left off; SIGTERM and Ctrl-C end it after the segment.
+
+    Of several processes each decodes with its devices and holds the same samples; process 0 writes.
 
     Args:
       settings: checked settings.
       workdir: gets record.jsonl, summary.json, scores.png and config.json.
 
     Returns:
-      The summary as written; where it was stopped, how far it came.
+      The summary as written, which only process 0 has; where it was stopped, how far it came.
 
     Raises:
       ValueError: weights, tokenizer, data or workdir cannot be used, or nothing could be judged.
     """
+    demand_same("settings", dataclasses.asdict(settings) | {"--workdir": str(workdir)})
     make_workdir(workdir)
+    demand_shared(workdir)
     evaluation = _Evaluation(settings)
     header = evaluation.header()
-    record = RecordInProgress(workdir, header, evaluation.problems(), free=("versions",))
-    with contextlib.closing(record), contextlib.closing(evaluation.judge):
-        if record.finished and (workdir / "summary.json").is_file():
-            return json.loads((workdir / "summary.json").read_text())
-        # Only now: an evaluation that was refused has not touched the folder of the one that is there.
-        write_atomically(workdir / "config.json", json.dumps(dataclasses.asdict(settings), indent=2) + "\n")
+    demand_same("weights or questions", header, "all processes must read the same files")
+    with contextlib.closing(evaluation.judge), contextlib.ExitStack() as held:
+        with first_before_others("record"):
+            record = RecordInProgress(
+                workdir, header, evaluation.problems(), free=("versions",), follows=not is_first()
+            )
+            held.enter_context(contextlib.closing(record))
+            scored = record.finished and (workdir / "summary.json").is_file()
+        gather("record read", None)  # by all: from here on it changes
+        if scored:
+            return json.loads((workdir / "summary.json").read_text()) if is_first() else {}
+        if is_first():  # only now: an evaluation that was refused has not touched the folder of the one that is there
+            write_atomically(workdir / "config.json", json.dumps(dataclasses.asdict(settings), indent=2) + "\n")
         if record.header["versions"] != header["versions"]:
             evaluation.notes.append(f"begun with {record.header['versions']}, goes on with {header['versions']}")
         seconds: dict[str, float] = {}
@@ -166,6 +92,8 @@ def run_evaluation(settings: EvaluationSettings, workdir: Path) -> dict[str, Any
             if left:
                 return {"stopped": stop.requested, "outputs_left": left}
             record.finish()
+    if not is_first():
+        return {}
     made = read_record(workdir)
     summary = score_record(made) | {"dropped": evaluation.dropped}
     summary["seconds"] = {name: round(value, 2) for name, value in sorted(seconds.items())}
@@ -248,7 +176,7 @@ class _Evaluation:
         with clock.phase("weights"):
             params = self.weights.load(param_shardings(spec), self.model.dtype)
         rewards = [output["reward"] for output in record.outputs]
-        with Progress(len(fresh), "evaluation", start=len(rewards)) as progress:
+        with Progress(len(fresh), "evaluation", start=len(rewards), silent=not is_first()) as progress:
             for note in self.notes:
                 progress.note(note)
             while waiting:

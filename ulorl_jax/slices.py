@@ -22,6 +22,12 @@ CHANGES = {
 
 _STATE_CHANGES = "a larger mesh.fsdp, or more chips"
 _ROW_CHANGES = "fewer train.rows_per_micro_batch, shorter train.row_lengths or a larger mesh.context"
+SUMS = {  # of a program, as the table's last rows name them
+    "temporaries": "temporaries, results",
+    "peak": "the program alone",
+    "total": "with what stays",
+    "margin": "left of {memory:.2f}",
+}
 TERM_CHANGES = {
     "parameters": _STATE_CHANGES,
     "optimizer": _STATE_CHANGES,
@@ -106,15 +112,31 @@ def assess(settings: Settings, topology: str, programs: dict[str, dict[str, Any]
     }
 
 
-def table_of(assessed: dict[str, Any]) -> list[dict[str, Any]]:
-    """Its programs as rows for people, in GiB."""
-    names = ("beside", "arguments", "in_place", "results", "temporaries", "total", "margin")
-    rows = []
-    for name, row in assessed["programs"].items():
-        shown = {key: f"{row[key] / GIB:.2f}" if key in row else "" for key in names}
-        said = "fits" if row["fits"] else f"does not fit: {row.get('refused', '')} {row['change']}"
-        rows.append({"program": name} | shown | {"": said})
+def table_of(assessed: dict[str, Any]) -> list[dict[str, str]]:
+    """Its terms as rows for people, its programs as columns, in GiB of a chip.
+
+    What lies beside a program has a "+"; what stands in brackets, a hand count, is among its temporaries and results:
+    all that the compiler asks for beyond what the program is given.
+    """
+    programs, terms = assessed["programs"], assessed["terms"]
+    rows = [{"": term} | {name: _share(name, term, size) for name in programs} for term, size in terms.items()]
+    rows = [row for row in rows if any(cell for name, cell in row.items() if name)]
+    sums = {name: {key: row[key] for key in ("peak", "total", "margin") if key in row} for name, row in programs.items()}
+    for name, sizes in sums.items():
+        if sizes:
+            sizes["temporaries"] = sizes["peak"] - sum(terms.get(term, 0.0) for term in PHASES[name].given)
+    for key, shown in SUMS.items():
+        cells = {name: f"{sizes[key] / GIB:.2f}" if sizes else "refused" for name, sizes in sums.items()}
+        rows.append({"": shown.format(memory=assessed["memory"] / GIB)} | cells)
     return rows
+
+
+def _share(program: str, term: str, size: float) -> str:
+    """A term's cell in the column of a program."""
+    phase, shown = PHASES[program], f"{size / GIB:.2f}"
+    if not size or term not in phase.held:
+        return ""
+    return shown if term in phase.given else f"+{shown}" if term in phase.beside else f"({shown})"
 
 
 def describe_collectives(assessed: dict[str, Any]) -> list[str]:
@@ -127,16 +149,20 @@ def describe_collectives(assessed: dict[str, Any]) -> list[str]:
 
 
 def describe_slice(assessed: dict[str, Any]) -> list[str]:
-    """The terms, the floor, the seconds of the compiler, and whether it fits."""
+    """The floor, the seconds of the compiler, and whether it fits, else what to change."""
     awaited = assessed["compile_before_first_token_s"]
     compiled = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in assessed["compile_s"].items())
     before = f"; {', '.join(BEFORE_FIRST_TOKEN)}, which the first token waits for, {awaited:.3g} s" if awaited else ""
-    terms = ", ".join(f"{name} {size / GIB:.2f}" for name, size in assessed["terms"].items())
     verdict = "fits" if assessed["fits"] else "does not fit"
+    too_large = [
+        f"{name} does not fit: {': '.join(filter(None, [row.get('refused'), row['change']]))}"
+        for name, row in assessed["programs"].items()
+        if not row["fits"]
+    ]
     return [
-        f"by hand count, GiB on a chip: {terms}",
         *describe_floor(assessed["roofline"]),
         f"traced, lowered and compiled on this machine: {compiled}{before}",
+        *too_large,
         f"{_name(assessed)}: {verdict}",
     ]
 

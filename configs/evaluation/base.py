@@ -30,7 +30,7 @@ def get_config() -> ml_collections.ConfigDict:
     # Sizes of the mesh axes; their product is the number of devices, -1 takes what is left.
     c.mesh = ml_collections.ConfigDict()
     c.mesh.data = 1  # shards of the slots
-    c.mesh.fsdp = -1  # the same: decoding splits no weights over it
+    c.mesh.fsdp = -1  # the same, and shards of a mixture's experts
     c.mesh.tensor = 1  # shards of heads, MLP and vocabulary
 
     c.tokenizer = tokenizer()

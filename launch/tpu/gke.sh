@@ -12,7 +12,7 @@
 # is not renamed at once; it becomes /bucket on every host). May be set: NAME of the run (ulorl), ACCELERATOR
 # (v5p-128), SPOT=1, RESTARTS (100), GRACE_S (1800, which must exceed a step and a save; a spot node waits for 30 s
 # whatever is asked, and the run then goes on from the checkpoint before), IMAGE (python:3.12): what the checkout is put
-# upon. Run it from the checkout: xpk packs that folder into the image.
+# upon, PROGRAM=launch/evaluate.py for an evaluation. Run it from the checkout: xpk packs that folder into the image.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -50,6 +50,7 @@ run() {
   # One line: xpk puts it into a block of YAML, and does not indent the lines after the first.
   command='./setup.sh tpu'
   command+=' && export ULORL_WEIGHTS=/bucket/weights ULORL_DATA=/bucket/data JAX_COMPILATION_CACHE_DIR=/bucket/compiled'
+  command+=" PROGRAM=${PROGRAM:-launch/train.py}"
   command+=" && exec launch/tpu/supervise.sh attend --processes=auto --workdir=/bucket/runs/$NAME$arguments"
   # xpk starts a run again that ended with 42 (its pod was taken away: supervise.sh) or by a signal. 1 is what the
   # others end with when one is lost; a refusal ends with 1, too, so look (watch) whether it has begun.

@@ -7,7 +7,8 @@
 #   watch    shows what it prints (run.log)
 #   stop     asks the run to save and exit (SIGTERM)
 #
-# After the host itself was started anew, say run again, with the same flags. For example:
+# After the host itself was started anew, say run again, with the same flags. PROGRAM=launch/evaluate.py is for an
+# evaluation. For example:
 #   launch/tpu/host.sh run --config=configs/qwen3_4b.py --workdir=runs/mine
 set -euo pipefail
 

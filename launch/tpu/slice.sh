@@ -12,7 +12,7 @@
 #
 # Set: NAME of the slice, ZONE, BUCKET (a Cloud Storage bucket with a hierarchical namespace, without which a checkpoint
 # is not renamed at once; it becomes ~/bucket on every host: the run's folder, weights and data lie there). May be set:
-# ACCELERATOR (v5p-128), SPOT=1 for capacity that can be taken away.
+# ACCELERATOR (v5p-128), SPOT=1 for capacity that can be taken away, PROGRAM=launch/evaluate.py for an evaluation.
 # For example:
 #   NAME=ulorl ZONE=us-east5-a BUCKET=my-bucket SPOT=1 launch/tpu/slice.sh keep --config=configs/qwen3_30b.py
 set -euo pipefail
@@ -130,6 +130,7 @@ run() {
   on all "set -e
     cd ulorl_jax
     export ULORL_WEIGHTS=~/bucket/weights ULORL_DATA=~/bucket/data JAX_COMPILATION_CACHE_DIR=~/bucket/compiled
+    export PROGRAM=${PROGRAM:-launch/train.py}
     launch/tpu/supervise.sh start --processes=auto --workdir=\"\$HOME\"/bucket/runs/$NAME$arguments"
 }
 

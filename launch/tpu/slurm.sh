@@ -3,7 +3,8 @@
 #
 # One process per node holds all of its GPUs. Before the time is up, or when the node is wanted for somebody else, Slurm
 # sends SIGTERM: the run finishes its step, saves and exits, and the job is queued again and goes on from there. Set up
-# once, on the shared file system: ./setup.sh cuda. Without Slurm, on one host: launch/tpu/host.sh.
+# once, on the shared file system: ./setup.sh cuda. Without Slurm, on one host: launch/tpu/host.sh. For an
+# evaluation: PROGRAM=launch/evaluate.py sbatch ...
 #
 # The notice, 1800 s below, must exceed a step and a save; change it with ULORL_REQUEUE_S, which is when the job is
 # queued again whatever the run does, and must be shorter by a minute:
@@ -41,7 +42,7 @@ export ULORL_ACCELERATOR=cuda
 JAX_LOCAL_DEVICE_IDS=$(seq -s , 0 $((SLURM_GPUS_ON_NODE - 1)))
 export JAX_LOCAL_DEVICE_IDS
 
-srun --kill-on-bad-exit=1 .venv/bin/python launch/train.py --processes=auto "$@" &
+srun --kill-on-bad-exit=1 .venv/bin/python "${PROGRAM:-launch/train.py}" --processes=auto "$@" &
 step=$!
 deadline=
 # The batch shell gets the signal and passes it on to the processes of all nodes.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The trainer on one host, for slice.sh, gke.sh and host.sh: launch/tpu/supervise.sh VERB [flags of launch/train.py]
+# The trainer on one host, for slice.sh, gke.sh and host.sh: launch/tpu/supervise.sh VERB [flags of PROGRAM]
 #
-#   attend   runs launch/train.py and ends with its status
+#   attend   runs PROGRAM, launch/train.py unless it is set, and ends with its status
 #   start    starts `attend` without this terminal; `start --again` anew whenever it fails. Prints into run.log
 #   status   prints running, gone (killed, or the host was started anew), or the status with which the run ended
 #   stop     asks the run to save and exit (SIGTERM); it then ends with 0
@@ -18,7 +18,7 @@ attend() {
   local trainer status taken_away=''
   # shellcheck source=launch/tpu/environment.sh
   . launch/tpu/environment.sh
-  .venv/bin/python launch/train.py "$@" &
+  .venv/bin/python "${PROGRAM:-launch/train.py}" "$@" &
   trainer=$!
   echo "$trainer" >run.pid
   # `stop` speaks to the trainer; to this shell comes what is meant for the whole host or pod.

@@ -42,6 +42,8 @@ class RecordInProgress:
       problems: in order, each with a unique "id".
       free: keys of the header that may be others when an evaluation goes on; the record
         keeps the first ones.
+      follows: another process writes the record, and opened it before: only what is there is read, and `append`,
+        `commit` and `finish` do nothing.
 
     Attributes:
       header: as the record has it.
@@ -60,7 +62,9 @@ class RecordInProgress:
         problems: Sequence[Mapping[str, Any]],
         *,
         free: Sequence[str] = (),
+        follows: bool = False,
     ):
+        self._follows = follows
         self._folder = pathlib.Path(folder)
         self._ranks = {problem["id"]: rank for rank, problem in enumerate(problems)}
         assert len(self._ranks) == len(problems), "problems need ids of their own"
@@ -71,7 +75,8 @@ class RecordInProgress:
         head = [dump("header", header), *(dump("problem", problem) for problem in problems)]
         self._folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as held:
-            held.callback(os.close, _lock(self._folder))
+            if not follows:
+                held.callback(os.close, _lock(self._folder))
             self._begin(head, free, held)
             self._held = contextlib.ExitStack() if self.finished else held.pop_all()
 
@@ -81,21 +86,30 @@ class RecordInProgress:
         if not source.exists():
             write_atomically(source, b"".join(head))
         self.header = self._check_head(source, head, free)
+        end = os.path.getsize(source)
+        if not self.finished:
+            end = self._go_on_from(end)
+        self._read_outputs(source, end)
+        if self._follows:
+            return
         if self.finished:
             self._clear()
-            self._read_outputs(source, os.path.getsize(source))
-            return
+        else:
+            os.truncate(source, end)
+            self._file = held.enter_context(open(source, "ab"))  # noqa: SIM115 -- closed by close()
+
+    def _go_on_from(self, size: int) -> int:
+        """Reads what the last commit was given; returns how long the record was then, of the bytes it has."""
         end = self._head_size
         if self._path(UNFINISHED).exists():
             self.about, self.arrays = _load(self._path(UNFINISHED))
             end = self.about.pop("record_bytes")
-        if end > os.path.getsize(source):
+        if end > size:
             raise ValueError(
-                f"{source} is shorter than {UNFINISHED} beside it says; remove both to evaluate from the start"
+                f"{self._path(PARTIAL)} is shorter than {UNFINISHED} beside it says; remove both to evaluate from the "
+                "start"
             )
-        os.truncate(source, end)
-        self._read_outputs(source, end)
-        self._file = held.enter_context(open(source, "ab"))  # noqa: SIM115 -- closed by close()
+        return end
 
     def append(self, outputs: Iterable[Mapping[str, Any]]) -> None:
         """Adds finished outputs; they count from the next `commit` on.
@@ -103,6 +117,8 @@ class RecordInProgress:
         Args:
           outputs: each with "problem" (an id), "sample", and what is known of it; JSON.
         """
+        if self._follows:
+            return
         for output in outputs:
             begin = self._file.tell()
             self._file.write(dump("output", output))
@@ -115,6 +131,8 @@ class RecordInProgress:
           about: JSON.
           arrays: named arrays.
         """
+        if self._follows:
+            return
         self._file.flush()
         os.fsync(self._file.fileno())  # before what points to it
         text = json.dumps({**about, "record_bytes": self._file.tell()})
@@ -132,6 +150,8 @@ class RecordInProgress:
         Raises:
           ValueError: an output is there twice.
         """
+        if self._follows:
+            return self._path(FINAL)
         self._file.flush()  # closed at the end only: another process must not cut it back while it is read
         keys = [line[:2] for line in sorted(self._lines)]
         if len(set(keys)) != len(keys):
