@@ -158,8 +158,8 @@ def compile_slices(resolved: dict, workdir: pathlib.Path) -> None:
         write_atomically(workdir / "compiled.json", json.dumps(record, indent=2) + "\n")
     for assessed in slices:
         rows = table_of(assessed)
-        title = f"{assessed['topology']}: GiB on one chip; + lies beside a program, ( ) is among the temporaries"
-        print_table(title, rows, {name: name for name in rows[0]})
+        print_table(f"{assessed['topology']}: GiB on one chip", rows, {name: name for name in rows[0]})
+        print("+: lies beside the program; in brackets, by hand count: is among what the compiler asks for")
         print(*describe_collectives(assessed), *describe_slice(assessed), sep="\n")
     for topology, reason in reasons.items():
         print(f"{topology}: refused: {reason}")

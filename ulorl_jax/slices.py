@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 from ulorl_jax.footprint import GIB, PHASES, memory_terms
@@ -22,12 +23,6 @@ CHANGES = {
 
 _STATE_CHANGES = "a larger mesh.fsdp, or more chips"
 _ROW_CHANGES = "fewer train.rows_per_micro_batch, shorter train.row_lengths or a larger mesh.context"
-SUMS = {  # of a program, as the table's last rows name them
-    "temporaries": "temporaries, results",
-    "peak": "the program alone",
-    "total": "with what stays",
-    "margin": "left of {memory:.2f}",
-}
 TERM_CHANGES = {
     "parameters": _STATE_CHANGES,
     "optimizer": _STATE_CHANGES,
@@ -121,13 +116,16 @@ def table_of(assessed: dict[str, Any]) -> list[dict[str, str]]:
     programs, terms = assessed["programs"], assessed["terms"]
     rows = [{"": term} | {name: _share(name, term, size) for name in programs} for term, size in terms.items()]
     rows = [row for row in rows if any(cell for name, cell in row.items() if name)]
-    sums = {name: {key: row[key] for key in ("peak", "total", "margin") if key in row} for name, row in programs.items()}
-    for name, sizes in sums.items():
-        if sizes:
-            sizes["temporaries"] = sizes["peak"] - sum(terms.get(term, 0.0) for term in PHASES[name].given)
-    for key, shown in SUMS.items():
-        cells = {name: f"{sizes[key] / GIB:.2f}" if sizes else "refused" for name, sizes in sums.items()}
-        rows.append({"": shown.format(memory=assessed["memory"] / GIB)} | cells)
+    given = {name: sum(terms.get(term, 0.0) for term in PHASES[name].given) for name in programs}
+    sums: dict[str, Callable[[str, dict[str, Any]], float]] = {
+        "temporaries, results": lambda name, row: row["peak"] - given[name],
+        "the program alone": lambda name, row: row["peak"],
+        "with what stays": lambda name, row: row["total"],
+        f"left of {assessed['memory'] / GIB:.2f}": lambda name, row: row["margin"],
+    }
+    for shown, of in sums.items():
+        cells = {name: f"{of(name, row) / GIB:.2f}" if "peak" in row else "refused" for name, row in programs.items()}
+        rows.append({"": shown} | cells)
     return rows
 
 
