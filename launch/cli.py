@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from absl import app, flags
 
+flags.disclaim_key_flags()  # those below are of the script that asks for them, and in its --help
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # Virtual CPU devices share one pool of threads. With a second program queued behind the first, a device can hold

@@ -159,7 +159,7 @@ def compile_slices(resolved: dict, workdir: pathlib.Path) -> None:
     for assessed in slices:
         rows = table_of(assessed)
         print_table(f"{assessed['topology']}: GiB on one chip", rows, {name: name for name in rows[0]})
-        print("+: lies beside the program; in brackets, by hand count: is among what the compiler asks for")
+        print("by hand count; +: lies beside the program; in brackets: is part of what the compiler adds")
         print(*describe_collectives(assessed), *describe_slice(assessed), sep="\n")
     for topology, reason in reasons.items():
         print(f"{topology}: refused: {reason}")

@@ -44,7 +44,7 @@ case "$*" in
   *"queued-resources delete"*) rm -f "$RECORD/state" ;;
   *"storage buckets describe"*) cat "$RECORD/folders" ;;
   *"tpu-vm scp"*) cp "$5" "$HOST/${6#*:}" ;;
-  *"tpu-vm ssh"*) cd "$HOST" && command=${*: -1} && bash -c "${command#--command=}" ;;
+  *"tpu-vm ssh"*) cd "$HOST" && command=${*: -1} && env -u PROGRAM bash -c "${command#--command=}" ;;
 esac
 """
 NOTES = """#!/usr/bin/env bash

@@ -148,8 +148,10 @@ def start_several(files: dict, workdir: pathlib.Path, count: int) -> several.Sev
 def test_what_two_processes_were_stopped_in_one_goes_on_with_and_the_record_is_that_of_one(files, whole, tmp_path):
     workdir = tmp_path / "run"
     both = start_several(files, workdir, 2)
-    runs.wait_for(lambda: num_outputs(workdir) >= 20, both.processes[0], "20 outputs")
-    both.processes[1].send_signal(signal.SIGTERM)
+    try:
+        runs.wait_for(lambda: num_outputs(workdir) >= 20, both.processes[0], "20 outputs")
+    finally:
+        both.processes[1].send_signal(signal.SIGTERM)
     assert both.codes() == [0, 0], both.said(0) + both.said(1)
     assert '"stopped": "SIGTERM"' in both.said(0, "out") and both.said(1, "out") == ""
     assert 20 <= num_outputs(workdir) < PROBLEMS * K
@@ -259,6 +261,14 @@ def test_the_summary_is_the_score_of_the_record(whole):
     assert summary["avg@6"]["score"] == pytest.approx(summary["pass@1"]["score"])
     assert 0 < summary["avg@6"]["score"] < summary["pass@6"]["score"] <= 1
     assert summary["seconds"]["decode"] > 0
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "metrics.jsonl"])
+def test_the_folder_of_a_run_is_refused_and_left_as_it_is(files, tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(ValueError, match="--workdir is that of a run; got .*_evaluation"):
+        run_evaluation(settings(files), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_finished_evaluation_is_not_made_again(files, whole):

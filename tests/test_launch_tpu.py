@@ -184,6 +184,13 @@ def test_keep_goes_on_with_a_run_that_saved_because_another_host_is_taken_away(t
     assert len(cluster.noted("starts")) == 5 and cluster.said.count("ended with status 42") == 4
 
 
+def test_what_an_earlier_run_on_the_host_printed_is_not_taken_for_a_signal(tmp_path):
+    said = 'echo "  \\"stopped\\": \\"SIGTERM\\","'
+    cluster = Cluster(tmp_path, f'[ "$nth" = 2 ] || {said}; exit 0')  # the summary of an evaluation lacks the word
+    assert cluster.run("slice.sh", "keep") == 0, cluster.said
+    assert len(cluster.noted("starts")) == 2 and cluster.said.count("ended with status 42") == 1
+
+
 def test_keep_does_not_take_silence_for_an_absent_slice(tmp_path):
     cluster = Cluster(tmp_path, "exit 0")
     (cluster.record / "state").write_text("ACTIVE\n")

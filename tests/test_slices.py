@@ -36,7 +36,7 @@ def test_a_kept_cache_lies_beside_the_decoder_of_an_evaluation():
     assert rows[1]["beside"] - rows[0]["beside"] == TERMS["KV cache"] > 0
 
 
-def test_one_program_that_is_too_large_is_enough_and_its_row_says_what_to_change():
+def test_one_program_that_is_too_large_is_enough_and_a_line_says_what_to_change():
     made = assess(SETTINGS, "v5e:2x2", {"train": program(16 * GIB), "decode": program(GIB)})
     assert not made["fits"] and made["programs"]["decode"]["fits"]
     (said,) = (line for line in describe_slice(made) if line.startswith(("train", "decode")))

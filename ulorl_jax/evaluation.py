@@ -39,7 +39,7 @@ from ulorl_jax.io.tokenizer import Tokenizer
 from ulorl_jax.mesh import Layout, make_mesh
 from ulorl_jax.models.qwen3 import Qwen3Config
 from ulorl_jax.parts import make_workdir
-from ulorl_jax.processes import demand_same, first_before_others, gather, is_first
+from ulorl_jax.processes import demand_same, first_before_others, is_first
 from ulorl_jax.rewards import to_attempts
 from ulorl_jax.rollout.engine import EngineSpec, PolicyEngine, param_shardings
 from ulorl_jax.rollout.sampling import Sampling
@@ -70,7 +70,8 @@ def run_evaluation(settings: EvaluationSettings, workdir: Path) -> dict[str, Any
     demand_shared(workdir)
     evaluation = _Evaluation(settings)
     header = evaluation.header()
-    demand_same("weights or questions", header, "all processes must read the same files")
+    demand_same("weights, questions or versions", header, "give all the same files and the same installation")
+    _refuse_run(workdir)
     with contextlib.closing(evaluation.judge), contextlib.ExitStack() as held:
         with first_before_others("record"):
             record = RecordInProgress(
@@ -78,7 +79,9 @@ def run_evaluation(settings: EvaluationSettings, workdir: Path) -> dict[str, Any
             )
             held.enter_context(contextlib.closing(record))
             scored = record.finished and (workdir / "summary.json").is_file()
-        gather("record read", None)  # by all: from here on it changes
+        begun = (record.about or {}).get("begun", 0)
+        read = {"finished": record.finished, "scored": scored, "outputs": len(record.outputs), "begun": begun}
+        demand_same("record", read, "all must see at once what process 0 writes")  # from here on it changes
         if scored:
             return json.loads((workdir / "summary.json").read_text()) if is_first() else {}
         if is_first():  # only now: an evaluation that was refused has not touched the folder of the one that is there
@@ -100,6 +103,16 @@ def run_evaluation(settings: EvaluationSettings, workdir: Path) -> dict[str, Any
     plot_scores(made.outputs, workdir / "scores.png")
     write_summary(workdir, summary)
     return summary
+
+
+def _refuse_run(workdir: Path) -> None:
+    """Refuses the folder of a training run, whose config and summary would be lost."""
+    demand(
+        not any((workdir / name).exists() for name in ("checkpoints", "metrics.jsonl")),
+        "an evaluation wants a folder of its own, and --workdir is that of a run",
+        str(workdir),
+        f"--workdir={workdir}_evaluation",
+    )
 
 
 class _Evaluation:

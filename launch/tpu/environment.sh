@@ -1,5 +1,5 @@
 # Environment of a run on accelerators, each line with its reason. Sourced by supervise.sh and slurm.sh, on every host,
-# before launch/train.py; what is set already is left as it is, so any line can be overruled from outside.
+# before the run; what is set already is left as it is, so any line can be overruled from outside.
 # shellcheck shell=bash
 
 # Programs for 128k take minutes to compile. On a folder that all hosts share, a restart finds them.

@@ -12,7 +12,8 @@
 # is not renamed at once; it becomes /bucket on every host). May be set: NAME of the run (ulorl), ACCELERATOR
 # (v5p-128), SPOT=1, RESTARTS (100), GRACE_S (1800, which must exceed a step and a save; a spot node waits for 30 s
 # whatever is asked, and the run then goes on from the checkpoint before), IMAGE (python:3.12): what the checkout is put
-# upon, PROGRAM=launch/evaluate.py for an evaluation. Run it from the checkout: xpk packs that folder into the image.
+# upon, PROGRAM=launch/evaluate.py for an evaluation, which wants a NAME of its own. Run it from the checkout: xpk
+# packs that folder into the image.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -24,7 +24,7 @@ shift
 setup() { "$here/../../setup.sh" cuda; }
 
 run() {
-  [ $# -gt 0 ] || fail "the flags of launch/train.py are missing, such as --config=configs/qwen3_4b.py --workdir=FOLDER"
+  [ $# -gt 0 ] || fail "the flags of the run are missing, such as --config=configs/qwen3_4b.py --workdir=FOLDER"
   ULORL_ACCELERATOR=cuda "$here/supervise.sh" start --again "$@"
 }
 

@@ -12,7 +12,8 @@
 #
 # Set: NAME of the slice, ZONE, BUCKET (a Cloud Storage bucket with a hierarchical namespace, without which a checkpoint
 # is not renamed at once; it becomes ~/bucket on every host: the run's folder, weights and data lie there). May be set:
-# ACCELERATOR (v5p-128), SPOT=1 for capacity that can be taken away, PROGRAM=launch/evaluate.py for an evaluation.
+# ACCELERATOR (v5p-128), SPOT=1 for capacity that can be taken away, PROGRAM=launch/evaluate.py for an evaluation,
+# which wants a --workdir of its own among the flags, and names ~/bucket in full as the run's are: /home/ME/bucket.
 # For example:
 #   NAME=ulorl ZONE=us-east5-a BUCKET=my-bucket SPOT=1 launch/tpu/slice.sh keep --config=configs/qwen3_30b.py
 set -euo pipefail

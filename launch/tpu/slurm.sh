@@ -29,7 +29,7 @@ fail() {
 
 [ -n "${SLURM_JOB_ID:-}" ] || fail "is for sbatch; on a single host: launch/tpu/host.sh"
 [ $# -gt 0 ] ||
-  fail "the flags of launch/train.py are missing, such as --config=configs/qwen3_4b.py --workdir=FOLDER"
+  fail "the flags of the run are missing, such as --config=configs/qwen3_4b.py --workdir=FOLDER"
 [[ ${SLURM_GPUS_ON_NODE:-} =~ ^[1-9][0-9]*$ ]] ||
   fail "SLURM_GPUS_ON_NODE is '${SLURM_GPUS_ON_NODE:-}', want a number of GPUs; ask for some: sbatch --gpus-per-node=8"
 ULORL_REQUEUE_S=${ULORL_REQUEUE_S:-1740}

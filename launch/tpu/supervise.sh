@@ -11,11 +11,13 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 supervise=launch/tpu/supervise.sh
 
-# Process 0 ends with a summary; the signal in it may have come to any process of the run.
-stopped_by_signal() { [ -f run.log ] && grep '"stopped":' run.log | tail -n 1 | grep -q SIG; }
+# Process 0 ends with a summary; the signal in it may have come to any process of the run. What is printed before $1
+# bytes of the log is of earlier runs.
+stopped_by_signal() { [ -f run.log ] && tail -c "+$(($1 + 1))" run.log | grep '"stopped":' | grep -q SIG; }
 
 attend() {
-  local trainer status taken_away=''
+  local trainer status taken_away='' printed=0
+  [ ! -f run.log ] || printed=$(wc -c <run.log)
   # shellcheck source=launch/tpu/environment.sh
   . launch/tpu/environment.sh
   .venv/bin/python "${PROGRAM:-launch/train.py}" "$@" &
@@ -31,7 +33,7 @@ attend() {
     status=$?
   done
   # 143: before it heeds SIGTERM, the trainer dies of it.
-  if [ "$status" = 143 ] || { [ "$status" = 0 ] && { [ -n "$taken_away" ] || stopped_by_signal; }; }; then
+  if [ "$status" = 143 ] || { [ "$status" = 0 ] && { [ -n "$taken_away" ] || stopped_by_signal "$printed"; }; }; then
     status=42
     [ ! -e run.stop ] || status=0
   fi

@@ -23,8 +23,8 @@ def output(problem: str, sample: int) -> dict:
 OUTPUTS = [output(p, s) for p, s in (("a", 1), ("z", 0), ("ü", 0), ("a", 0), ("z", 1), ("ü", 1))]
 
 
-def open_record(folder, header=HEADER, problems=PROBLEMS) -> RecordInProgress:
-    return RecordInProgress(folder, header, problems, free=["versions"])
+def open_record(folder, header=HEADER, problems=PROBLEMS, follows=False) -> RecordInProgress:
+    return RecordInProgress(folder, header, problems, free=["versions"], follows=follows)
 
 
 def write(folder, cuts=()) -> bytes:
@@ -51,6 +51,27 @@ def test_a_record_is_the_same_bytes_however_often_its_writing_was_killed(tmp_pat
         assert write(tmp_path / str(number), [(committed, committed + lost)]) == whole
     assert write(tmp_path / "often", [(0, 1), (1, 3), (1, 2), (4, 6)]) == whole
     assert sorted(path.name for path in (tmp_path / "often").iterdir()) == [FINAL]
+
+
+def test_who_follows_reads_what_was_committed_and_changes_nothing(tmp_path):
+    first = open_record(tmp_path)
+    first.append(OUTPUTS[:2])
+    first.commit({"at": 2}, {"tokens": np.arange(2)})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    follower = open_record(tmp_path, follows=True)  # though the first holds the lock
+    assert follower.about == {"at": 2} and follower.arrays["tokens"].tolist() == [0, 1]
+    assert [row["sample"] for row in follower.outputs] == [row["sample"] for row in OUTPUTS[:2]]
+    follower.append(OUTPUTS[2:])
+    follower.commit({"at": 9}, {})
+    follower.finish()
+    follower.close()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_who_follows_and_does_not_see_the_record_writes_none_over_it(tmp_path):
+    with pytest.raises(ValueError, match="is not there for this process"):
+        open_record(tmp_path, follows=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_record_reads_back_as_it_was_given_in_the_order_of_the_problems(tmp_path):

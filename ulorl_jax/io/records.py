@@ -83,6 +83,11 @@ class RecordInProgress:
     def _begin(self, head: list[bytes], free: Sequence[str], held: contextlib.ExitStack) -> None:
         self.finished = self._path(FINAL).exists()
         source = self._path(FINAL if self.finished else PARTIAL)
+        if self._follows and not source.exists():
+            raise ValueError(
+                f"{source} is not there for this process, though another one has just made it; give a --workdir on a "
+                f"file system on which all hosts see at once what one of them writes"
+            )
         if not source.exists():
             write_atomically(source, b"".join(head))
         self.header = self._check_head(source, head, free)
