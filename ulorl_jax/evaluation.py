@@ -66,12 +66,12 @@ def run_evaluation(settings: EvaluationSettings, workdir: Path) -> dict[str, Any
       ValueError: weights, tokenizer, data or workdir cannot be used, or nothing could be judged.
     """
     demand_same("settings", dataclasses.asdict(settings) | {"--workdir": str(workdir)})
+    _refuse_run(workdir)
     make_workdir(workdir)
     demand_shared(workdir)
     evaluation = _Evaluation(settings)
     header = evaluation.header()
     demand_same("weights, questions or versions", header, "give all the same files and the same installation")
-    _refuse_run(workdir)
     with contextlib.closing(evaluation.judge), contextlib.ExitStack() as held:
         with first_before_others("record"):
             record = RecordInProgress(

@@ -11,8 +11,8 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 supervise=launch/tpu/supervise.sh
 
-# Process 0 ends with a summary; the signal in it may have come to any process of the run. What is printed before $1
-# bytes of the log is of earlier runs.
+# Process 0 ends with a summary; the signal in it may have come to any process of the run. The first $1
+# bytes of the log are of earlier runs.
 stopped_by_signal() { [ -f run.log ] && tail -c "+$(($1 + 1))" run.log | grep '"stopped":' | grep -q SIG; }
 
 attend() {
